@@ -1,0 +1,177 @@
+//! `kpay-sandbox serve`: start, say so, wait for the end.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::log::{self, LogFormat};
+use crate::sandbox::{Facts, Sandbox, StartError};
+
+/// Serves until Ctrl-C or SIGTERM.
+pub fn run(config: Config) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, &format!("the runtime does not start: {error}")),
+    };
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> ExitCode {
+    let (quiet, format, ready_file) = (config.quiet, config.log, config.ready_file.clone());
+    if let Some(file) = &ready_file
+        && let Err(error) = forget_ready_file(file)
+    {
+        return fail(
+            2,
+            &format!(
+                "{}: cannot be written: {error}; name another with --ready-file",
+                file.display()
+            ),
+        );
+    }
+    let seed = config.seed;
+    let sandbox = match Sandbox::start(config).await {
+        Ok(sandbox) => sandbox,
+        Err(error) => return fail(exit_code(&error), &error.to_string()),
+    };
+    for notice in &sandbox.facts().notices {
+        eprintln!("kpay-sandbox: {notice}");
+    }
+    if let Some(file) = &ready_file
+        && let Err(error) = write_ready_file(file, sandbox.facts())
+    {
+        return fail(
+            2,
+            &format!(
+                "{}: cannot be written: {error}; name another with --ready-file",
+                file.display()
+            ),
+        );
+    }
+    if !quiet {
+        let banner = match format {
+            LogFormat::Text => banner(sandbox.facts(), seed),
+            LogFormat::Json => format!(
+                "{}\n",
+                serde_json::json!({ "event": "ready", "facts": ready_facts(sandbox.facts()) })
+            ),
+        };
+        // Nobody reading the banner is no reason not to serve.
+        let _ = io::stdout().write_all(banner.as_bytes());
+    }
+    let (log_stop, log_stopped) = watch::channel(false);
+    let door = Arc::clone(sandbox.door());
+    let runtime = tokio::runtime::Handle::current();
+    let log = (!quiet).then(|| {
+        std::thread::spawn(move || {
+            runtime.block_on(log::write(door, format, io::stdout(), log_stopped))
+        })
+    });
+
+    end_asked_for().await;
+    tokio::spawn(async {
+        end_asked_for().await;
+        std::process::exit(130);
+    });
+    let left = sandbox.read(crate::gateway::Gateway::scheduled);
+    sandbox.stop().await;
+    log_stop.send_replace(true);
+    if let Some(log) = log {
+        // A log that panicked has said so already.
+        let _ = tokio::task::spawn_blocking(|| log.join()).await;
+        if left > 0 && format == LogFormat::Text {
+            let _ = writeln!(
+                io::stdout(),
+                "ended with {left} steps or postbacks still to come"
+            );
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Returns at Ctrl-C or SIGTERM.
+async fn end_asked_for() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = interrupt.await;
+}
+
+fn fail(code: u8, sentence: &str) -> ExitCode {
+    eprintln!("kpay-sandbox: {sentence}");
+    ExitCode::from(code)
+}
+
+fn exit_code(error: &StartError) -> u8 {
+    match error {
+        StartError::Setting(_)
+        | StartError::Fixture(_)
+        | StartError::Certificates(_)
+        | StartError::Tls { .. } => 2,
+        StartError::PortInUse(_) => 3,
+        StartError::Listen(..) => 1,
+    }
+}
+
+fn banner(facts: &Facts, seed: Option<u64>) -> String {
+    let seed = seed.map_or(String::new(), |seed| format!("  seed      {seed}\n"));
+    format!(
+        "kpay-sandbox {}: a KPay payment gateway on this machine. Not KPay, no money, not for production.\n\n  \
+         url       {}\n  user      {}\n  password  {}\n  CA file   {}\n  bundle    {}\n  profile   {}\n{seed}\n{}\n\n",
+        env!("CARGO_PKG_VERSION"),
+        facts.url,
+        facts.username,
+        facts.password,
+        facts.ca.display(),
+        facts.bundle.display(),
+        facts.profile,
+        facts.curl
+    )
+}
+
+fn ready_facts(facts: &Facts) -> serde_json::Value {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    serde_json::json!({
+        "url": facts.url,
+        "port": facts.addresses[0].port(),
+        "ca": absolute(&facts.ca),
+        "bundle": absolute(&facts.bundle),
+        "username": facts.username,
+        "password": facts.password,
+        "pid": std::process::id(),
+    })
+}
+
+/// Whoever waits for the file must not find an earlier run's.
+fn forget_ready_file(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Whoever reads the file finds all of it.
+fn write_ready_file(file: &Path, facts: &Facts) -> io::Result<()> {
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}", std::process::id()));
+    let unfinished = file.with_file_name(name);
+    fs::write(&unfinished, format!("{}\n", ready_facts(facts)))?;
+    fs::rename(&unfinished, file)
+}

@@ -1,0 +1,159 @@
+//! Every setting: its flag, its environment variable, its help, its default. Adding one is one place.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::certificates;
+use crate::clock::ClockStart;
+use crate::courier::Redirection;
+use crate::gateway::timestamp::Span;
+use crate::log::LogFormat;
+use crate::web::RefusalStatus;
+
+/// How a sandbox is set up. The default one listens on a free port of 127.0.0.1, for use inside a test.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    /// Address to listen on, repeatable; port 0 picks a free one [default: 127.0.0.1:8443 and [::1]:8443]
+    #[arg(long, env = "KPAY_SANDBOX_LISTEN", value_name = "ADDRESS:PORT", value_delimiter = ',', value_parser = listen_address)]
+    pub listen: Vec<SocketAddr>,
+
+    /// Further name or address that the certificate is to cover, repeatable
+    #[arg(long = "host", env = "KPAY_SANDBOX_HOST", value_name = "NAME", value_delimiter = ',', value_parser = host)]
+    pub hosts: Vec<String>,
+
+    /// Folder of the CA and the certificate, made on the first run
+    #[arg(
+        long,
+        env = "KPAY_SANDBOX_CERTS",
+        value_name = "FOLDER",
+        default_value = "certs"
+    )]
+    pub certs: PathBuf,
+
+    /// How to be KPay where the sources differ: documented, observed or portal
+    #[arg(
+        long,
+        env = "KPAY_SANDBOX_PROFILE",
+        value_name = "NAME",
+        default_value = "documented"
+    )]
+    pub profile: String,
+
+    /// Folder whose files replace the built-in fixtures: merchants.json, banks.json, profiles/, scenarios/
+    #[arg(long, env = "KPAY_SANDBOX_FIXTURES", value_name = "FOLDER")]
+    pub fixtures: Option<PathBuf>,
+
+    /// HTTP status of a refusal: 200 as KPay, or http for a real one (401, 403, 400, 409, 404 ...)
+    #[arg(long, env = "KPAY_SANDBOX_REFUSAL_STATUS", value_name = "200|http", default_value = "200", value_parser = refusal_status, hide_possible_values = true)]
+    pub refusal_status: RefusalStatus,
+
+    /// Send postbacks for one origin to another, repeatable: https://shop.example=http://localhost:3000
+    #[arg(
+        long,
+        env = "KPAY_SANDBOX_POSTBACK_TO",
+        value_name = "FROM=TO",
+        value_delimiter = ','
+    )]
+    pub postback_to: Vec<Redirection>,
+
+    /// PEM file of further roots that postback targets may be certified by, repeatable
+    #[arg(
+        long,
+        env = "KPAY_SANDBOX_POSTBACK_CA",
+        value_name = "FILE",
+        value_delimiter = ','
+    )]
+    pub postback_ca: Vec<PathBuf>,
+
+    /// Accept any certificate of a postback target
+    #[arg(long, env = "KPAY_SANDBOX_POSTBACK_INSECURE")]
+    pub postback_insecure: bool,
+
+    /// How often a postback that failed is tried again, after 1 s, 2 s, 4 s ...
+    #[arg(long, env = "KPAY_SANDBOX_POSTBACK_RETRIES", value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=16))]
+    pub postback_retries: u32,
+
+    /// How long a postback may take, answer included
+    #[arg(long, env = "KPAY_SANDBOX_POSTBACK_TIMEOUT", value_name = "SPAN", default_value = "10s", value_parser = postback_timeout)]
+    pub postback_timeout: Span,
+
+    /// Write url, port, ca, bundle, username, password and pid to this file, as JSON, once ready
+    #[arg(long, env = "KPAY_SANDBOX_READY_FILE", value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+
+    /// Make ids repeatable: the same calls in the same order get the same ids
+    #[arg(long, env = "KPAY_SANDBOX_SEED", value_name = "N")]
+    pub seed: Option<u64>,
+
+    /// Log for people or for machines
+    #[arg(long, env = "KPAY_SANDBOX_LOG", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log: LogFormat,
+
+    /// No banner and no log
+    #[arg(long, env = "KPAY_SANDBOX_QUIET")]
+    pub quiet: bool,
+
+    /// How the clock starts; inside a test it may be paused.
+    #[arg(skip)]
+    pub clock: ClockStart,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            listen: vec![(Ipv4Addr::LOCALHOST, 0).into()],
+            hosts: Vec::new(),
+            certs: "certs".into(),
+            profile: "documented".into(),
+            fixtures: None,
+            refusal_status: RefusalStatus::Ok,
+            postback_to: Vec::new(),
+            postback_ca: Vec::new(),
+            postback_insecure: false,
+            postback_retries: 0,
+            postback_timeout: Span(Duration::from_secs(10)),
+            ready_file: None,
+            seed: None,
+            log: LogFormat::Text,
+            quiet: false,
+            clock: ClockStart::Running,
+        }
+    }
+}
+
+/// Where the program listens when no `--listen` says otherwise.
+pub const DEFAULT_LISTEN: [(std::net::IpAddr, u16); 2] = [
+    (std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8443),
+    (std::net::IpAddr::V6(Ipv6Addr::LOCALHOST), 8443),
+];
+
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "write an address and a port, such as 127.0.0.1:8443, [::1]:8443 or 0.0.0.0:0".into()
+    })
+}
+
+fn host(text: &str) -> Result<String, String> {
+    certificates::check_host(text).map(|()| text.to_owned())
+}
+
+fn refusal_status(text: &str) -> Result<RefusalStatus, String> {
+    match text {
+        "200" => Ok(RefusalStatus::Ok),
+        "http" => Ok(RefusalStatus::Http),
+        _ => Err("write 200 or http".into()),
+    }
+}
+
+fn postback_timeout(text: &str) -> Result<Span, String> {
+    let span: Span = text.parse()?;
+    let bounds = Duration::from_millis(1)..=Duration::from_secs(300);
+    if bounds.contains(&span.0) {
+        Ok(span)
+    } else {
+        Err("write a span from 1ms to 5m".into())
+    }
+}

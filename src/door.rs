@@ -1,0 +1,106 @@
+//! The one door to all state: lock, read the clock, change, unlock, wake the scheduler, tell the watchers.
+//! Nothing else does any of these, and nothing is awaited under the lock.
+
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use crate::clock::{Clock, ClockStart};
+use crate::gateway::{Gateway, Settings, Timestamp};
+
+/// The gateway and its clock behind one lock.
+#[derive(Debug)]
+pub struct Door {
+    world: Mutex<World>,
+    /// Something is due earlier than the scheduler knows.
+    sooner: Notify,
+    /// The number of the journal's newest entry.
+    journal: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct World {
+    gateway: Gateway,
+    clock: Clock,
+}
+
+impl Door {
+    /// A new gateway with its clock.
+    pub fn new(settings: Settings, clock: ClockStart) -> Door {
+        let world = World {
+            gateway: Gateway::new(settings),
+            clock: Clock::start(clock),
+        };
+        Door {
+            world: Mutex::new(world),
+            sooner: Notify::new(),
+            journal: watch::Sender::new(0),
+        }
+    }
+
+    /// Changes the gateway.
+    pub fn apply<T>(&self, change: impl FnOnce(&mut Gateway, Timestamp) -> T) -> T {
+        let mut world = self.lock();
+        let now = world.clock.now();
+        let due_before = world.gateway.next_due();
+        let result = change(&mut world.gateway, now);
+        let due_after = world.gateway.next_due();
+        let last = world.gateway.journal().last();
+        drop(world);
+        if due_after.is_some_and(|after| due_before.is_none_or(|before| after < before)) {
+            self.sooner.notify_one();
+        }
+        self.journal
+            .send_if_modified(|known| std::mem::replace(known, last) != last);
+        result
+    }
+
+    /// Reads the gateway.
+    pub fn read<T>(&self, look: impl FnOnce(&Gateway) -> T) -> T {
+        look(&self.lock().gateway)
+    }
+
+    /// Told of every new entry of the journal.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.journal.subscribe()
+    }
+
+    /// The present.
+    pub fn now(&self) -> Timestamp {
+        self.lock().clock.now()
+    }
+
+    /// Moves a paused clock to the next due moment, if that is not after `limit`; whether there was one.
+    pub fn step_to_next_due(&self, limit: Timestamp) -> bool {
+        let mut world = self.lock();
+        let next = world.gateway.next_due().filter(|due| *due <= limit);
+        if let Some(due) = next {
+            world.clock.advance_to(due);
+        }
+        next.is_some()
+    }
+
+    /// Moves a paused clock to `moment`; what is due before must have been done.
+    pub fn advance_clock_to(&self, moment: Timestamp) {
+        self.lock().clock.advance_to(moment);
+    }
+
+    /// How long to wait in real time until something is due; `None` when nothing will be by itself.
+    pub fn until_next_due(&self) -> Option<Duration> {
+        let world = self.lock();
+        world.clock.until(world.gateway.next_due()?)
+    }
+
+    /// Returns once something has become due earlier than it was.
+    pub async fn sooner(&self) {
+        self.sooner.notified().await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, World> {
+        // A change that panicked is a bug, reported where it happened; the others' payments go on.
+        self.world
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

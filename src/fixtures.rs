@@ -1,0 +1,212 @@
+//! The data that the behaviour is made of: `fixtures/`, compiled in, replaceable file by file with
+//! `--fixtures DIR`. Everything is checked when it is read.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use include_dir::{Dir, include_dir};
+use serde::de::DeserializeOwned;
+
+use crate::gateway::bank::Bank;
+use crate::gateway::merchant::Merchant;
+use crate::gateway::profile::Profile;
+use crate::gateway::scenario::Scenario;
+
+static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/fixtures");
+
+/// The fixtures of this run.
+#[derive(Debug, Clone)]
+pub struct Fixtures {
+    /// `merchants.json`
+    pub merchants: Vec<Merchant>,
+    /// `banks.json`
+    pub banks: Vec<Bank>,
+    /// `profiles/*.json`, by name.
+    pub profiles: Vec<Profile>,
+    /// `scenarios/*.json`, by name.
+    pub scenarios: Vec<Arc<Scenario>>,
+}
+
+/// A file that cannot be used, where and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {why}", .file.display())]
+pub struct FixtureError {
+    file: PathBuf,
+    why: String,
+}
+
+impl Fixtures {
+    /// The built-in fixtures, with those of `folder` in their place where it has the same file, and beside
+    /// them where it has another.
+    pub fn load(folder: Option<&Path>) -> Result<Fixtures, FixtureError> {
+        let files = Files::gather(folder)?;
+        let profiles: Vec<(PathBuf, Profile)> = files.parse_all("profiles")?;
+        for (file, profile) in &profiles {
+            named_like_its_file(file, &profile.name)?;
+            complain(file, profile.complaint())?;
+        }
+        let scenarios: Vec<(PathBuf, Scenario)> = files.parse_all("scenarios")?;
+        for (file, scenario) in &scenarios {
+            named_like_its_file(file, &scenario.name)?;
+            complain(file, scenario.complaint())?;
+        }
+        unambiguous(&scenarios)?;
+        let (file, merchants) = files.parse::<Vec<Merchant>>("merchants.json")?;
+        complain(&file, merchants_complaint(&merchants))?;
+        let (_, banks) = files.parse("banks.json")?;
+        Ok(Fixtures {
+            merchants,
+            banks,
+            profiles: profiles.into_iter().map(|(_, profile)| profile).collect(),
+            scenarios: scenarios
+                .into_iter()
+                .map(|(_, scenario)| Arc::new(scenario))
+                .collect(),
+        })
+    }
+
+    /// The profile with this name; the error lists those there are.
+    pub fn profile(&self, name: &str) -> Result<&Profile, String> {
+        let found = self.profiles.iter().find(|profile| &*profile.name == name);
+        found.ok_or_else(|| {
+            let names: Vec<&str> = self.profiles.iter().map(|profile| &*profile.name).collect();
+            format!(
+                "there is no profile '{name}': write one of {}",
+                names.join(", ")
+            )
+        })
+    }
+}
+
+fn complain(file: &Path, complaint: Option<String>) -> Result<(), FixtureError> {
+    complaint.map_or(Ok(()), |why| {
+        Err(FixtureError {
+            file: file.into(),
+            why,
+        })
+    })
+}
+
+fn named_like_its_file(file: &Path, name: &str) -> Result<(), FixtureError> {
+    let differs = file.file_stem().is_none_or(|stem| stem != name);
+    complain(
+        file,
+        differs.then(|| format!("name: '{name}' is not the file's name; make them the same")),
+    )
+}
+
+/// Two scenarios that take the same payer would leave the choice to chance.
+fn unambiguous(scenarios: &[(PathBuf, Scenario)]) -> Result<(), FixtureError> {
+    for (index, (file, scenario)) in scenarios.iter().enumerate() {
+        let numbers = scenario.when.iter().flat_map(|when| &when.msisdn);
+        for number in numbers {
+            if let Some((_, other)) = scenarios[..index]
+                .iter()
+                .find(|(_, other)| other.takes(number))
+            {
+                let why = format!(
+                    "when.msisdn: {} belongs to scenario {} already",
+                    number.as_str(),
+                    other.name
+                );
+                return complain(file, Some(why));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn merchants_complaint(merchants: &[Merchant]) -> Option<String> {
+    if merchants.is_empty() {
+        return Some("the list is empty: nobody could call; name at least one merchant".into());
+    }
+    for (index, merchant) in merchants.iter().enumerate() {
+        if merchant.username.is_empty() || merchant.username.contains(':') {
+            return Some(format!(
+                "merchant {}: username '{}': Basic authentication needs one that is not empty and has no colon",
+                index + 1,
+                merchant.username
+            ));
+        }
+        if merchants[..index]
+            .iter()
+            .any(|other| other.username == merchant.username)
+        {
+            return Some(format!(
+                "merchant {}: username '{}' is taken by one above it",
+                index + 1,
+                merchant.username
+            ));
+        }
+    }
+    None
+}
+
+/// The files by their path within the fixtures, with where each comes from.
+struct Files(BTreeMap<String, (PathBuf, String)>);
+
+impl Files {
+    fn gather(folder: Option<&Path>) -> Result<Files, FixtureError> {
+        let mut files = BTreeMap::new();
+        let folders = [
+            Some(&BUILT_IN),
+            BUILT_IN.get_dir("profiles"),
+            BUILT_IN.get_dir("scenarios"),
+        ];
+        for file in folders.into_iter().flatten().flat_map(Dir::files) {
+            let name = file.path().to_string_lossy().replace('\\', "/");
+            let text = file.contents_utf8().unwrap_or_default().to_owned();
+            files.insert(name, (Path::new("fixtures").join(file.path()), text));
+        }
+        let Some(folder) = folder else {
+            return Ok(Files(files));
+        };
+        for (within, required) in [("", true), ("profiles/", false), ("scenarios/", false)] {
+            let directory = folder.join(within);
+            let unreadable = |error: std::io::Error| FixtureError {
+                file: directory.clone(),
+                why: format!("cannot be read: {error}"),
+            };
+            let entries = match std::fs::read_dir(&directory) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && !required => continue,
+                entries => entries.map_err(unreadable)?,
+            };
+            for entry in entries {
+                let path = entry.map_err(unreadable)?.path();
+                if path
+                    .extension()
+                    .is_some_and(|extension| extension == "json")
+                {
+                    let text = std::fs::read_to_string(&path).map_err(|error| FixtureError {
+                        file: path.clone(),
+                        why: format!("cannot be read: {error}"),
+                    })?;
+                    let name = path.file_name().unwrap_or_default().to_string_lossy();
+                    files.insert(format!("{within}{name}"), (path, text));
+                }
+            }
+        }
+        Ok(Files(files))
+    }
+
+    fn parse<T: DeserializeOwned>(&self, name: &str) -> Result<(PathBuf, T), FixtureError> {
+        let (file, text) = &self.0[name];
+        let value = serde_json::from_str(text).map_err(|error| FixtureError {
+            file: file.clone(),
+            why: error.to_string(),
+        })?;
+        Ok((file.clone(), value))
+    }
+
+    fn parse_all<T: DeserializeOwned>(
+        &self,
+        folder: &str,
+    ) -> Result<Vec<(PathBuf, T)>, FixtureError> {
+        let names = self.0.keys().filter(|name| {
+            name.split_once('/')
+                .is_some_and(|(within, _)| within == folder)
+        });
+        names.map(|name| self.parse(name)).collect()
+    }
+}

@@ -1,0 +1,305 @@
+//! The chain of checks from a call to something to do. It changes nothing.
+
+use super::bank::Bank;
+use super::call::{Body, Call, Refusal};
+use super::ledger::Ledger;
+use super::merchant::{Merchant, Retailer, authenticate};
+use super::method::Method;
+use super::profile::Profile;
+use super::return_code::ReturnCode;
+use super::transaction::{Amount, Currency, Msisdn, Order, excerpt};
+use super::wire::{Message, Param};
+
+/// What the checks are made against.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// How to be KPay.
+    pub profile: Profile,
+    /// The accounts.
+    pub merchants: Vec<Merchant>,
+    /// The financial institutions.
+    pub banks: Vec<Bank>,
+}
+
+/// What an admitted call asks for.
+#[derive(Debug)]
+pub enum Admitted {
+    /// A payment, and the payer's number for comparison.
+    Pay(Order, Msisdn),
+    /// How a payment stands.
+    CheckStatus {
+        /// The account that asks.
+        merchant: Box<str>,
+        /// `tid` as it was sent, empty when it was not.
+        tid: String,
+        /// `refid` as it was sent, empty when it was not.
+        refid: String,
+    },
+}
+
+/// How long a refid may be. Real ones have up to 39 characters (O); the rest is room.
+const REFID_LIMIT: usize = 255;
+
+/// The checks, in order of precedence (contract, section 3; the order is A).
+pub fn admit(
+    call: &Call<'_>,
+    message: &Result<Message<'_>, String>,
+    rules: &Rules,
+    ledger: &Ledger,
+) -> Result<Admitted, Refusal> {
+    use ReturnCode::*;
+
+    check(call.secure, NonHttps, || {
+        format!("the call came over plain HTTP: use https://{}/", call.host)
+    })?;
+    let credentials = call
+        .credentials
+        .as_ref()
+        .map_err(|why| refuse(MissingAuthentication, why.clone()))?;
+    let merchant = authenticate(&rules.merchants, credentials).ok_or_else(|| {
+        let user = excerpt(&credentials.username);
+        refuse(InvalidCredentials, format!("no merchant '{user}' with this password: it is the account's password that is wrong, not the payer's PIN"))
+    })?;
+    if rules.profile.key_required {
+        let key = call
+            .key
+            .ok_or_else(|| refuse(InvalidApiKey, "the Kpay-Key header is missing".into()))?;
+        check(merchant.has_key(key), InvalidApiKey, || {
+            format!(
+                "the Kpay-Key header is not the key of {}",
+                merchant.username
+            )
+        })?;
+    }
+    check(merchant.api_access, InvalidRemoteUser, || {
+        format!(
+            "{} may not use the API: set api_access in merchants.json",
+            merchant.username
+        )
+    })?;
+    check(merchant.allows(call.peer), NotWhitelisted, || {
+        format!(
+            "{} is not in the whitelist of {} in merchants.json",
+            call.peer, merchant.username
+        )
+    })?;
+
+    if let Body::TooLarge(limit) = call.body {
+        return Err(refuse(
+            MissingParameters,
+            format!("the body is larger than {limit} bytes"),
+        ));
+    }
+    let message = message
+        .as_ref()
+        .map_err(|why| refuse(MissingParameters, why.clone()))?;
+    let missing = |why| refuse(MissingParameters, why);
+    match message.text(Param::Action).map_err(missing)?.as_deref() {
+        None | Some("pay") => {}
+        Some("checkstatus") => return status_query(message, merchant).map_err(missing),
+        Some(other) => {
+            return Err(missing(format!(
+                "action '{}' is neither pay nor checkstatus",
+                excerpt(other)
+            )));
+        }
+    }
+    let (draft, msisdn) = read_order(message, merchant, &rules.profile).map_err(missing)?;
+
+    let retailer = merchant.retailer(&draft.retailerid);
+    let id = &draft.retailerid;
+    check(retailer != Retailer::Unknown, UnknownRetailer, || {
+        format!(
+            "retailerid '{}' is none of {}'s",
+            excerpt(id),
+            merchant.username
+        )
+    })?;
+    check(retailer == Retailer::Enabled, RetailerNotEnabled, || {
+        format!(
+            "retailerid '{}' of {} is switched off",
+            excerpt(id),
+            merchant.username
+        )
+    })?;
+    let method = Method::from_word(&draft.pmethod).ok_or_else(|| {
+        let words = Method::ALL.map(Method::word).join(", ");
+        refuse(
+            UnknownMethod,
+            format!("pmethod '{}' is none of {words}", excerpt(&draft.pmethod)),
+        )
+    })?;
+    if let Some(id) = &draft.bankid {
+        let bank = rules.banks.iter().find(|bank| bank.bankid == *id);
+        let bank = bank.ok_or_else(|| {
+            refuse(
+                UnknownBank,
+                format!("bankid '{}' is not in the table of banks", excerpt(id)),
+            )
+        })?;
+        check(bank.enabled, UnknownBank, || {
+            format!("bankid '{id}' ({}) is switched off", bank.name)
+        })?;
+    }
+    if let Some(limits) = rules
+        .profile
+        .amount_limits
+        .get(&method)
+        .filter(|_| draft.currency == Currency::Rwf)
+    {
+        let within = draft.amount.within(limits.min, limits.max);
+        check(within, AmountOutOfRange, || {
+            format!(
+                "amount {} is outside {}–{} RWF for {}",
+                draft.amount,
+                limits.min,
+                limits.max,
+                method.word()
+            )
+        })?;
+    }
+    let used = ledger.by_refid(&merchant.username, &draft.refid);
+    check(used.is_none(), RefidUsed, || {
+        let tid = used.map_or("", |transaction| &transaction.tid);
+        format!(
+            "refid '{}' was used before, by {tid}: ask checkstatus how that payment stands, it may have succeeded",
+            excerpt(&draft.refid)
+        )
+    })?;
+    Ok(Admitted::Pay(draft.with(method, message), msisdn))
+}
+
+fn refuse(code: ReturnCode, reason: String) -> Refusal {
+    Refusal { code, reason }
+}
+
+fn check(holds: bool, code: ReturnCode, reason: impl FnOnce() -> String) -> Result<(), Refusal> {
+    if holds {
+        Ok(())
+    } else {
+        Err(refuse(code, reason()))
+    }
+}
+
+/// An order whose words have been read but not yet looked up.
+struct Draft {
+    merchant: Box<str>,
+    refid: Box<str>,
+    msisdn: Box<str>,
+    amount: Amount,
+    currency: Currency,
+    pmethod: Box<str>,
+    bankid: Option<Box<str>>,
+    retailerid: Box<str>,
+    returl: Box<str>,
+    redirecturl: Box<str>,
+}
+
+impl Draft {
+    fn with(self, method: Method, message: &Message<'_>) -> Order {
+        let Draft {
+            merchant,
+            refid,
+            msisdn,
+            amount,
+            currency,
+            bankid,
+            retailerid,
+            returl,
+            redirecturl,
+            ..
+        } = self;
+        let record = message.record();
+        Order {
+            merchant,
+            refid,
+            msisdn,
+            amount,
+            currency,
+            method,
+            bankid,
+            retailerid,
+            returl,
+            redirecturl,
+            record,
+        }
+    }
+}
+
+/// Reads the parameters of `pay`. All that are required must be there before any is found unusable, so that
+/// the first answer of an integrator's first try names what is missing.
+fn read_order(
+    message: &Message<'_>,
+    merchant: &Merchant,
+    profile: &Profile,
+) -> Result<(Draft, Msisdn), String> {
+    let mut missing = Vec::new();
+    for param in Param::ALL {
+        let optional = matches!(
+            param,
+            Param::Action | Param::Currency | Param::Logourl | Param::Tid
+        );
+        if !optional && (param != Param::Bankid || profile.bankid_required) {
+            missing.extend(message.required(param).err());
+        }
+    }
+    if !missing.is_empty() {
+        return Err(missing.join("; "));
+    }
+    let text = |param| {
+        message
+            .required(param)
+            .map(|text| Box::<str>::from(text.trim()))
+    };
+    let named = |param: Param| move |why| format!("{}: {why}", param.name());
+    let refid = message.refid_echo();
+    if message.refid_is_number() && !refid.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!(
+            "refid: the number {} would not come back unchanged: send it as a string",
+            excerpt(&refid)
+        ));
+    }
+    if refid.chars().count() > REFID_LIMIT {
+        return Err(format!("refid: longer than {REFID_LIMIT} characters"));
+    }
+    let msisdn =
+        Msisdn::parse(message.required(Param::Msisdn)?.trim()).map_err(named(Param::Msisdn))?;
+    let amount = Amount::parse(&text(Param::Amount)?).map_err(named(Param::Amount))?;
+    let currency = match message.text(Param::Currency)?.as_deref().map(str::trim) {
+        None | Some("RWF") => Currency::Rwf,
+        Some("USD") => Currency::Usd,
+        Some(other) => {
+            return Err(format!(
+                "currency: '{}' is neither RWF nor USD",
+                excerpt(other)
+            ));
+        }
+    };
+    let draft = Draft {
+        merchant: merchant.username.clone(),
+        refid: refid.into(),
+        msisdn: message.required(Param::Msisdn)?.into(),
+        amount,
+        currency,
+        pmethod: text(Param::Pmethod)?,
+        bankid: message.text(Param::Bankid)?.map(|id| id.trim().into()),
+        retailerid: text(Param::Retailerid)?,
+        returl: text(Param::Returl)?,
+        redirecturl: text(Param::Redirecturl)?,
+    };
+    message.text(Param::Logourl)?;
+    Ok((draft, msisdn))
+}
+
+fn status_query(message: &Message<'_>, merchant: &Merchant) -> Result<Admitted, String> {
+    let tid = message.text(Param::Tid)?.unwrap_or_default();
+    let refid = message.text(Param::Refid)?.unwrap_or_default();
+    if tid.is_empty() && refid.is_empty() {
+        return Err("checkstatus needs tid or refid".into());
+    }
+    Ok(Admitted::CheckStatus {
+        merchant: merchant.username.clone(),
+        tid: tid.into_owned(),
+        refid: refid.into_owned(),
+    })
+}

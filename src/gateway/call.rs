@@ -1,0 +1,56 @@
+//! What reached the KPay endpoint, and what it is answered with.
+
+use std::net::IpAddr;
+
+/// A call, before anything in it is believed.
+#[derive(Debug, Clone)]
+pub struct Call<'a> {
+    /// It came over TLS.
+    pub secure: bool,
+    /// Where it came from.
+    pub peer: IpAddr,
+    /// Basic credentials, or what was wrong with the `Authorization` header.
+    pub credentials: Result<Credentials, String>,
+    /// The `Kpay-Key` header.
+    pub key: Option<&'a str>,
+    /// `host:port` under which the caller reached us: the checkout page is announced there.
+    pub host: &'a str,
+    /// The body as it came.
+    pub body: Body<'a>,
+}
+
+/// A call's body.
+#[derive(Debug, Clone, Copy)]
+pub enum Body<'a> {
+    /// All of it.
+    Whole(&'a [u8]),
+    /// More than this many bytes; the rest was not kept.
+    TooLarge(usize),
+}
+
+/// Basic credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// User.
+    pub username: String,
+    /// Password.
+    pub password: String,
+}
+
+/// What a call is answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// KPay's JSON.
+    pub body: Vec<u8>,
+    /// Why it was refused, if it was.
+    pub refusal: Option<Refusal>,
+}
+
+/// A refusal: the code, and the sentence that KPay does not send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The cause.
+    pub code: super::ReturnCode,
+    /// What was wrong, and what to write instead.
+    pub reason: String,
+}

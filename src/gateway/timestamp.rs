@@ -1,0 +1,80 @@
+//! Moments and spans of the sandbox's own time. Telling the time is `clock.rs`'s; here it is only a value.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// A moment of the sandbox's time, in microseconds since 1970 (UTC).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The earliest moment there is.
+    pub const ZERO: Timestamp = Timestamp(0);
+
+    /// The moment that many whole seconds after 1970.
+    pub fn from_unix_seconds(seconds: u64) -> Self {
+        Timestamp(seconds.saturating_mul(1_000_000))
+    }
+
+    /// The moment that long after 1970.
+    pub fn from_unix(since_1970: Duration) -> Self {
+        Timestamp(u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Whole seconds since 1970.
+    pub fn unix_seconds(self) -> u64 {
+        self.0 / 1_000_000
+    }
+
+    /// The moment `span` later; stays at the end of time instead of overflowing.
+    #[must_use]
+    pub fn after(self, span: Duration) -> Self {
+        Timestamp(
+            self.0
+                .saturating_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)),
+        )
+    }
+
+    /// How long ago `earlier` was; zero when it is not earlier.
+    pub fn since(self, earlier: Timestamp) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds: `2026-01-31T12:00:00.000Z`.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_microsecond(i64::try_from(self.0).unwrap_or(i64::MAX)) {
+            Ok(time) => write!(f, "{time:.3}"),
+            Err(_) => write!(f, "{} s after 1970", self.unix_seconds()),
+        }
+    }
+}
+
+/// A span of time as it is written in fixtures and flags: `1s`, `500ms`, `1m 30s`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Span(pub Duration);
+
+impl std::str::FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong =
+            |_| format!("'{text}' is not a span of time: write it like 1s, 500ms or 1m 30s");
+        let span: jiff::SignedDuration = text.parse().map_err(wrong)?;
+        let span = Duration::try_from(span)
+            .map_err(|_| format!("'{text}' is negative: a span lasts at least 0s"))?;
+        Ok(Span(span))
+    }
+}
+
+impl TryFrom<String> for Span {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}

@@ -1,0 +1,68 @@
+//! The log: a reader of the journal, on a thread of its own, so that a slow terminal delays nobody's call.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::door::Door;
+use crate::gateway::journal::Entry;
+use crate::view;
+
+/// How the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum LogFormat {
+    /// One line for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Entries are written together when they come faster than this.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Writes the journal to `out` until the door's owner stops it; returns once everything has been written,
+/// or nobody reads any more.
+pub async fn write(
+    door: Arc<Door>,
+    format: LogFormat,
+    mut out: impl Write,
+    mut stop: tokio::sync::watch::Receiver<bool>,
+) {
+    let mut journal = door.watch();
+    let mut cursor = 0;
+    loop {
+        let ended = tokio::select! {
+            changed = journal.changed() => changed.is_err(),
+            _ = stop.wait_for(|stop| *stop) => true,
+        };
+        if !ended {
+            tokio::time::sleep(PAUSE).await;
+        }
+        journal.mark_unchanged();
+        let entries: Vec<Entry> =
+            door.read(|gateway| gateway.journal().after(cursor).cloned().collect());
+        let mut text = Vec::new();
+        for entry in &entries {
+            let line = match format {
+                LogFormat::Text => view::line(entry),
+                LogFormat::Json => Some(view::entry(entry).to_string()),
+            };
+            if entry.number > cursor + 1 {
+                text.extend_from_slice(
+                    format!(
+                        "... {} entries were lost before they could be logged\n",
+                        entry.number - cursor - 1
+                    )
+                    .as_bytes(),
+                );
+            }
+            cursor = entry.number;
+            text.extend(line.into_iter().flat_map(|line| (line + "\n").into_bytes()));
+        }
+        // Whoever read us is gone: the sandbox goes on without a log.
+        if out.write_all(&text).and_then(|()| out.flush()).is_err() || ended {
+            return;
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! A running sandbox: started from a `Config`, stopped or dropped. The program and every test use this door.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::certificates::{self, CertificateError};
+use crate::clock::wall_clock;
+use crate::config::{Config, DEFAULT_LISTEN};
+use crate::courier::{self, Courier, CourierSettings};
+use crate::door::Door;
+use crate::fixtures::{FixtureError, Fixtures};
+use crate::gateway::admission::Rules;
+use crate::gateway::ids::Ids;
+use crate::gateway::{Gateway, Settings};
+use crate::scheduler::Scheduler;
+use crate::web::{Home, Surfaces};
+use crate::{server, tls};
+
+/// How long deliveries under way may still take after a stop.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A sandbox that serves until it is stopped or dropped.
+#[derive(Debug)]
+pub struct Sandbox {
+    door: Arc<Door>,
+    scheduler: Arc<Scheduler>,
+    facts: Facts,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// What a client needs to know.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Base URL, without a slash at its end.
+    pub url: String,
+    /// The addresses that are listened on.
+    pub addresses: Vec<SocketAddr>,
+    /// The CA to trust.
+    pub ca: PathBuf,
+    /// The system's roots and ours, for tools whose setting replaces the roots.
+    pub bundle: PathBuf,
+    /// The first merchant's user.
+    pub username: String,
+    /// And password.
+    pub password: String,
+    /// And key.
+    pub key: String,
+    /// The profile's name.
+    pub profile: String,
+    /// A line that works when pasted.
+    pub curl: String,
+    /// What the start has to say, such as that there is a new CA.
+    pub notices: Vec<String>,
+}
+
+/// Why a sandbox did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting that cannot be used.
+    #[error("{0}")]
+    Setting(String),
+    /// A fixture that cannot be used.
+    #[error(transparent)]
+    Fixture(#[from] FixtureError),
+    /// A certificate folder that cannot be used.
+    #[error(transparent)]
+    Certificates(#[from] CertificateError),
+    /// The certificate was refused by the TLS library.
+    #[error("{}: the certificate cannot be used: {error}; delete the files in it to have them made again", .folder.display())]
+    Tls {
+        /// The certificate folder.
+        folder: PathBuf,
+        /// What the library says.
+        error: rustls::Error,
+    },
+    /// Another program has the port.
+    #[error(
+        "{0} is in use by another program: end that one, or choose another with --listen ADDRESS:PORT (port 0 picks a free one)"
+    )]
+    PortInUse(SocketAddr),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {0}: {1}; choose another with --listen ADDRESS:PORT")]
+    Listen(SocketAddr, io::Error),
+}
+
+impl Sandbox {
+    /// Starts a sandbox. When this returns, it is ready.
+    pub async fn start(config: Config) -> Result<Sandbox, StartError> {
+        let fixtures = Fixtures::load(config.fixtures.as_deref())?;
+        let profile = fixtures
+            .profile(&config.profile)
+            .map_err(StartError::Setting)?
+            .clone();
+        let mut extra_roots = Vec::new();
+        for file in &config.postback_ca {
+            extra_roots.extend(courier::read_roots(file).map_err(StartError::Setting)?);
+        }
+        let certificates = certificates::open(&config.certs, &wanted_hosts(&config), wall_clock())?;
+        let acceptor = tls::acceptor(certificates.chain, certificates.key).map_err(|error| {
+            StartError::Tls {
+                folder: config.certs.clone(),
+                error,
+            }
+        })?;
+        let listeners = bind(&config.listen)?;
+        let addresses: Vec<SocketAddr> = listeners
+            .iter()
+            .filter_map(|listener| listener.local_addr().ok())
+            .collect();
+
+        // Only a seed that somebody chose promises repeatable ids.
+        let ids = Ids::new(
+            config.seed.unwrap_or_else(rand::random),
+            config.seed.is_some(),
+        );
+        let caller = fixtures
+            .merchants
+            .iter()
+            .find(|merchant| merchant.api_access)
+            .unwrap_or(&fixtures.merchants[0])
+            .clone();
+        let rules = Rules {
+            profile,
+            merchants: fixtures.merchants,
+            banks: fixtures.banks,
+        };
+        let settings = Settings {
+            rules,
+            scenarios: fixtures.scenarios,
+            retries: config.postback_retries,
+            ids,
+        };
+        let door = Arc::new(Door::new(settings, config.clock));
+        let courier = Courier::new(CourierSettings {
+            own_ca: certificates.ca,
+            extra_roots,
+            insecure: config.postback_insecure,
+            time_limit: config.postback_timeout.0,
+            redirections: config.postback_to,
+        });
+        let scheduler = Arc::new(Scheduler::new(Arc::clone(&door), Arc::new(courier)));
+
+        let mut facts = Facts {
+            url: url(&addresses),
+            addresses,
+            ca: certificates.ca_file,
+            bundle: certificates.bundle_file,
+            username: caller.username.into(),
+            password: caller.password.into(),
+            key: caller.key.into(),
+            profile: config.profile,
+            curl: String::new(),
+            notices: certificates.notices,
+        };
+        facts.curl = curl_line(&facts);
+        let surfaces = Arc::new(Surfaces {
+            door: Arc::clone(&door),
+            refusal_status: config.refusal_status,
+            default_host: facts.url.trim_start_matches("https://").to_owned(),
+            home: home(&facts),
+        });
+        let (stop, stopped) = watch::channel(false);
+        let tasks = vec![
+            tokio::spawn(server::serve(
+                listeners,
+                acceptor,
+                surfaces,
+                stopped.clone(),
+            )),
+            tokio::spawn(Arc::clone(&scheduler).follow(stopped, PATIENCE)),
+        ];
+        Ok(Sandbox {
+            door,
+            scheduler,
+            facts,
+            stop,
+            tasks,
+        })
+    }
+
+    /// What a client needs to know.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Base URL, without a slash at its end: `https://127.0.0.1:41234`.
+    pub fn url(&self) -> &str {
+        &self.facts.url
+    }
+
+    /// The CA file that a client must trust.
+    pub fn ca(&self) -> &Path {
+        &self.facts.ca
+    }
+
+    /// Reads the gateway: ledger, journal, deliveries.
+    pub fn read<T>(&self, look: impl FnOnce(&Gateway) -> T) -> T {
+        self.door.read(look)
+    }
+
+    /// The door, for readers that follow the journal.
+    pub fn door(&self) -> &Arc<Door> {
+        &self.door
+    }
+
+    /// Moves a paused clock on. When this returns, everything that fell due has been sent and recorded.
+    pub async fn advance(&self, span: Duration) {
+        let scheduler = Arc::clone(&self.scheduler);
+        // Spawned: a caller that stops waiting must not leave the clock half way.
+        let advancing = tokio::spawn(async move { scheduler.advance(span).await });
+        if let Err(error) = advancing.await {
+            std::panic::resume_unwind(error.into_panic());
+        }
+    }
+
+    /// Forgets every transaction, as `Gateway::reset`.
+    pub fn reset(&self) {
+        self.door.apply(|gateway, _| gateway.reset());
+    }
+
+    /// Ends gracefully: no new connections, answers and deliveries under way are finished, within 5 s.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        for task in std::mem::take(&mut self.tasks) {
+            // A task that panicked has said so already; the others are still waited for.
+            let _ = task.await;
+        }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+    }
+}
+
+/// The names that the certificate must cover beside its usual ones.
+fn wanted_hosts(config: &Config) -> Vec<String> {
+    let listening = config
+        .listen
+        .iter()
+        .map(SocketAddr::ip)
+        .filter(|ip| !ip.is_loopback() && !ip.is_unspecified());
+    let mut hosts = config.hosts.clone();
+    hosts.extend(listening.map(|ip| ip.to_string()));
+    hosts
+}
+
+fn bind(wanted: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
+    let by_default = wanted.is_empty();
+    let wanted: Vec<SocketAddr> = if by_default {
+        DEFAULT_LISTEN.map(SocketAddr::from).to_vec()
+    } else {
+        wanted.to_vec()
+    };
+    let mut listeners = Vec::new();
+    for address in wanted {
+        match server::bind(address) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                return Err(StartError::PortInUse(address));
+            }
+            // Many containers have no IPv6; nobody who did not ask for it misses it there.
+            Err(_) if by_default && address.is_ipv6() && !listeners.is_empty() => {}
+            Err(error) => return Err(StartError::Listen(address, error)),
+        }
+    }
+    Ok(listeners)
+}
+
+fn url(addresses: &[SocketAddr]) -> String {
+    let first = addresses[0];
+    let named = addresses.len() > 1
+        && addresses
+            .iter()
+            .all(|address| address.ip().is_loopback() && address.port() == first.port());
+    match first.ip() {
+        ip if named || ip.is_unspecified() => format!("https://localhost:{}", first.port()),
+        IpAddr::V6(ip) => format!("https://[{ip}]:{}", first.port()),
+        IpAddr::V4(ip) => format!("https://{ip}:{}", first.port()),
+    }
+}
+
+fn curl_line(facts: &Facts) -> String {
+    let quoted = |text: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@+".contains(&byte);
+        if !text.is_empty() && text.bytes().all(plain) {
+            text.to_owned()
+        } else {
+            format!("'{}'", text.replace('\'', r"'\''"))
+        }
+    };
+    let ca = quoted(&facts.ca.to_string_lossy());
+    let user = quoted(&format!("{}:{}", facts.username, facts.password));
+    let key = if facts.profile == "portal" {
+        format!(" --header {}", quoted(&format!("Kpay-Key: {}", facts.key)))
+    } else {
+        String::new()
+    };
+    format!(
+        "curl --cacert {ca} --user {user}{key} {}/ --data '{}'",
+        facts.url,
+        r#"{"action":"pay","msisdn":"0783300000","email":"customer@example.rw","details":"order","refid":"ORDER-1","amount":5000,"currency":"RWF","cname":"Jane Customer","cnumber":"CUST-1","pmethod":"momo","retailerid":"02","returl":"http://localhost:3000/postback","redirecturl":"https://shop.example/thanks","bankid":"63510"}"#
+    )
+}
+
+fn home(facts: &Facts) -> Home {
+    Home {
+        version: env!("CARGO_PKG_VERSION"),
+        url: facts.url.clone(),
+        ca: facts.ca.display().to_string(),
+        profile: facts.profile.clone(),
+        curl: facts.curl.clone(),
+    }
+}

@@ -1,0 +1,347 @@
+//! Accept, one byte to tell TLS from plain, TLS, hyper, graceful end. hyper's types become ours here.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use crate::web::{Body, Reply, Request, Surfaces};
+
+/// How much of a body is read, in bytes.
+pub const BODY_LIMIT: usize = 64 * 1024;
+/// How many bytes of headers are read.
+const HEADER_LIMIT: usize = 64 * 1024;
+/// How long a client may take over each part: first byte, handshake, headers, body.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How much of a body that is too large is read and dropped, so that the client comes to read the answer.
+const DRAIN_LIMIT: usize = 16 * 1024 * 1024;
+/// How long connections may take to end.
+const ENDING: Duration = Duration::from_secs(2);
+
+/// Listens on an address.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // On Unix this lets a restart have the port at once; on Windows it would let two programs share it.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(4096)
+}
+
+/// Serves until `stop`; returns when the connections have ended, or soon after.
+pub async fn serve(
+    listeners: Vec<TcpListener>,
+    tls: TlsAcceptor,
+    surfaces: Arc<Surfaces>,
+    mut stop: watch::Receiver<bool>,
+) {
+    // Each connection holds a clone; when the last is gone, receiving ends.
+    let (open, mut all_closed) = mpsc::channel::<()>(1);
+    let connection = Connection {
+        tls,
+        surfaces,
+        stop: stop.clone(),
+        _open: open,
+    };
+    let accepting: Vec<_> = listeners
+        .into_iter()
+        .map(|listener| tokio::spawn(accept(listener, connection.clone())))
+        .collect();
+    drop(connection);
+    // An error would mean that the sandbox itself is gone: an end as well.
+    let _ = stop.wait_for(|stop| *stop).await;
+    accepting.iter().for_each(tokio::task::JoinHandle::abort);
+    let _ = timeout(ENDING, all_closed.recv()).await;
+}
+
+async fn accept(listener: TcpListener, connection: Connection) {
+    let mut complained: Option<Instant> = None;
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => drop(tokio::spawn(
+                connection.clone().run(stream, peer.ip().to_canonical()),
+            )),
+            Err(error) => {
+                // Mostly no file descriptors left: others end soon, so pause and go on.
+                if complained.is_none_or(|at| at.elapsed() > Duration::from_secs(60)) {
+                    eprintln!("kpay-sandbox: cannot accept a connection: {error}; trying again");
+                    complained = Some(Instant::now());
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// What a connection needs.
+#[derive(Clone)]
+struct Connection {
+    tls: TlsAcceptor,
+    surfaces: Arc<Surfaces>,
+    stop: watch::Receiver<bool>,
+    _open: mpsc::Sender<()>,
+}
+
+impl Connection {
+    async fn run(mut self, stream: TcpStream, peer: IpAddr) {
+        let mut first = [0; 1];
+        let arrived = tokio::select! {
+            arrived = timeout(PATIENCE, stream.peek(&mut first)) => arrived,
+            _ = self.stop.wait_for(|stop| *stop) => return,
+        };
+        if !matches!(arrived, Ok(Ok(1))) {
+            return;
+        }
+        // Answers are small and whole: waiting to fill a packet would only delay them.
+        let _ = stream.set_nodelay(true);
+        if first[0] != 0x16 {
+            return self.http1(stream, peer, false).await;
+        }
+        match timeout(PATIENCE, self.tls.accept(stream)).await {
+            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                self.http2(stream, peer).await
+            }
+            Ok(Ok(stream)) => self.http1(stream, peer, true).await,
+            Ok(Err(error)) => self
+                .surfaces
+                .connection_failed(peer, handshake_problem(&error)),
+            Err(_) => self.surfaces.connection_failed(
+                peer,
+                format!("TLS handshake not finished within {PATIENCE:?}"),
+            ),
+        }
+    }
+
+    async fn http1(
+        mut self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: IpAddr,
+        secure: bool,
+    ) {
+        let surfaces = &self.surfaces;
+        let service =
+            service_fn(move |request| answer(Arc::clone(surfaces), request, peer, secure));
+        // hyper's time limit for headers also ends a kept connection on which no next request begins.
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(PATIENCE)
+            .max_buf_size(HEADER_LIMIT)
+            .half_close(true)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = pin!(connection);
+        // How a connection ends is the client's affair: what matters was recorded with its calls.
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            _ = self.stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+        }
+        let _ = connection.await;
+    }
+
+    async fn http2(
+        mut self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: IpAddr,
+    ) {
+        let surfaces = &self.surfaces;
+        let service = service_fn(move |request| answer(Arc::clone(surfaces), request, peer, true));
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(200)
+            .max_header_list_size(HEADER_LIMIT as u32)
+            .keep_alive_interval(PATIENCE)
+            .keep_alive_timeout(PATIENCE)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = pin!(connection);
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            _ = self.stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+        }
+        let _ = connection.await;
+    }
+}
+
+fn handshake_problem(error: &io::Error) -> String {
+    let inner = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(rustls::Error::AlertReceived(alert)) => {
+            let alert = format!("{alert:?}");
+            if ["UnknownCA", "BadCertificate", "CertificateUnknown"].contains(&&*alert) {
+                format!(
+                    "TLS: the client does not trust the sandbox's CA ({alert}); see 'Trusting the CA' in README"
+                )
+            } else {
+                format!("TLS: the client ended the handshake ({alert})")
+            }
+        }
+        _ => format!("TLS handshake failed: {error}"),
+    }
+}
+
+type Answer = http::Response<Full<Bytes>>;
+
+async fn answer(
+    surfaces: Arc<Surfaces>,
+    request: http::Request<Incoming>,
+    peer: IpAddr,
+    secure: bool,
+) -> Result<Answer, std::convert::Infallible> {
+    let (mut head, incoming) = request.into_parts();
+    // HTTP/2 has the host in the address instead of a header.
+    if let Some(authority) = head.uri.authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        head.headers.entry(http::header::HOST).or_insert(host);
+    }
+    let (is_head, version) = (head.method == Method::HEAD, head.version);
+    let body = match timeout(PATIENCE, read_body(&head.headers, incoming)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) => {
+            return Ok(closing(
+                respond(
+                    Reply::problem(400, &format!("the body cannot be read: {error}")),
+                    false,
+                ),
+                version,
+            ));
+        }
+        Err(_) => {
+            return Ok(closing(
+                respond(
+                    Reply::problem(408, &format!("the body did not arrive within {PATIENCE:?}")),
+                    false,
+                ),
+                version,
+            ));
+        }
+    };
+    let too_large = matches!(body, Body::TooLarge);
+    let (path, query) = (
+        head.uri.path().to_owned(),
+        head.uri.query().map(str::to_owned),
+    );
+    let request = Request {
+        method: head.method,
+        path,
+        query,
+        headers: head.headers,
+        peer,
+        secure,
+        body,
+    };
+    // hyper drops this future when the client hangs up: whatever must finish is spawned further in.
+    let response = respond(surfaces.answer(request).await, is_head);
+    Ok(if too_large {
+        closing(response, version)
+    } else {
+        response
+    })
+}
+
+async fn read_body(
+    headers: &http::HeaderMap,
+    mut incoming: Incoming,
+) -> Result<Body, hyper::Error> {
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let too_large = announced.is_some_and(|length| length > BODY_LIMIT);
+    if too_large && headers.contains_key(EXPECT) {
+        return Ok(Body::TooLarge);
+    }
+    let (mut kept, mut seen) = (BytesMut::new(), 0);
+    while let Some(frame) = incoming.frame().await {
+        let Ok(data) = frame?.into_data() else {
+            continue;
+        };
+        seen += data.len();
+        // The usual body arrives in one piece and needs no copy.
+        if kept.is_empty() && announced == Some(data.len()) && !too_large {
+            return Ok(Body::Whole(data));
+        }
+        if seen <= BODY_LIMIT {
+            kept.extend_from_slice(&data);
+        } else if seen > DRAIN_LIMIT {
+            break;
+        }
+    }
+    Ok(if seen > BODY_LIMIT {
+        Body::TooLarge
+    } else {
+        Body::Whole(kept.freeze())
+    })
+}
+
+fn respond(reply: Reply, is_head: bool) -> Answer {
+    let length = reply.body.len();
+    let mut response =
+        http::Response::new(Full::new(if is_head { Bytes::new() } else { reply.body }));
+    *response.status_mut() =
+        StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(
+        "x-kpay-sandbox",
+        HeaderValue::from_static(env!("CARGO_PKG_VERSION")),
+    );
+    if !reply.content_type.is_empty() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
+    }
+    if is_head {
+        headers.insert(CONTENT_LENGTH, length.into());
+    }
+    for (name, value) in reply.headers {
+        if let (Ok(name), Some(value)) = (
+            HeaderName::from_bytes(name.as_bytes()),
+            header_value(&value),
+        ) {
+            headers.append(name, value);
+        }
+    }
+    response
+}
+
+/// A sentence may hold anything that was sent to us; a header may not.
+fn header_value(text: &str) -> Option<HeaderValue> {
+    let safe: String = text
+        .chars()
+        .take(1000)
+        .map(|c| {
+            if c == ' ' || c.is_ascii_graphic() {
+                c
+            } else {
+                '?'
+            }
+        })
+        .collect();
+    HeaderValue::from_str(&safe).ok()
+}
+
+/// Ends the connection after this answer, where the protocol has a header for it.
+fn closing(mut response: Answer, version: Version) -> Answer {
+    if version < Version::HTTP_2 {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}

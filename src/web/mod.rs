@@ -1,0 +1,104 @@
+//! The surfaces: which one answers which path. Requests arrive as our own small type; hyper stays in `server.rs`.
+
+mod home;
+mod kpay;
+mod reply;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+
+use crate::door::Door;
+pub use reply::Reply;
+
+/// A request, read whole.
+#[derive(Debug)]
+pub struct Request {
+    /// Its method.
+    pub method: Method,
+    /// The path, as it was sent.
+    pub path: String,
+    /// What followed the `?`.
+    pub query: Option<String>,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Where it came from; an IPv4 address stays one on an IPv6 socket.
+    pub peer: IpAddr,
+    /// It came over TLS.
+    pub secure: bool,
+    /// Its body.
+    pub body: Body,
+}
+
+/// A request's body.
+#[derive(Debug)]
+pub enum Body {
+    /// All of it.
+    Whole(Bytes),
+    /// It was longer than the server reads.
+    TooLarge,
+}
+
+/// Whether refusals keep KPay's HTTP status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RefusalStatus {
+    /// Always 200, the code is in the body (A, strong).
+    #[default]
+    Ok,
+    /// A status that fits the refusal: ours.
+    Http,
+}
+
+/// Everything that answers requests.
+#[derive(Debug)]
+pub struct Surfaces {
+    /// The state.
+    pub door: Arc<Door>,
+    /// How refusals are sent.
+    pub refusal_status: RefusalStatus,
+    /// `host:port` to name where a caller has not said how it reached us.
+    pub default_host: String,
+    /// What the page at `/` shows.
+    pub home: home::Home,
+}
+
+pub use home::Home;
+
+impl Surfaces {
+    /// Answers a request.
+    pub async fn answer(&self, request: Request) -> Reply {
+        let path = request.path.strip_suffix('/').unwrap_or(&request.path);
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        let reading = matches!(request.method, Method::GET | Method::HEAD);
+        match (&request.method, segments.as_slice()) {
+            (&Method::POST, [] | ["api"]) => kpay::answer(self, &request),
+            (_, []) if reading => self.home.page(&request),
+            (_, [] | ["api"]) => Reply::problem(405, "KPay's endpoint takes POST with a JSON body")
+                .with("Allow", "POST"),
+            (_, ["__sandbox", "livez" | "readyz"]) if reading => Reply::text(200, "ok\n"),
+            (_, ["__sandbox", "style.css"]) if reading => {
+                Reply::css(include_str!("pages/style.css"))
+            }
+            (_, ["__sandbox", ..]) if reading => Reply::problem(
+                404,
+                "nothing here: there are /__sandbox/livez and /__sandbox/readyz",
+            ),
+            (_, ["checkout", _]) if reading => Reply::problem(
+                501,
+                "this version has no checkout page: the payment goes on by its scenario, without the payer",
+            ),
+            _ => Reply::problem(
+                404,
+                "nothing here: KPay's endpoint is POST / or POST /api/, and GET / tells more",
+            ),
+        }
+    }
+
+    /// Takes note of a connection that failed before there was a request.
+    pub fn connection_failed(&self, peer: IpAddr, problem: String) {
+        self.door
+            .apply(|gateway, now| gateway.handle_connection_failure(peer, problem, now));
+    }
+}

@@ -1,0 +1,16 @@
+//! All tests in one binary: the core in virtual time without sockets, the edges over real ones.
+
+mod core;
+mod harness;
+mod receiver;
+
+mod bad_input;
+mod golden;
+mod http;
+mod postbacks;
+mod precedence;
+mod program;
+mod readme;
+mod stories;
+mod tidy;
+mod tls;

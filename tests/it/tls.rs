@@ -1,0 +1,113 @@
+//! TLS: versions, ALPN, resumption, and a CA that endangers no other site.
+
+use std::sync::Arc;
+
+use kpay_sandbox::{Config, Sandbox, tls};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, HandshakeKind};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::core::good_pay;
+use crate::harness::{Running, exchange, json_of, post, trusting};
+
+#[tokio::test]
+async fn both_versions_are_spoken_and_sessions_are_resumed() {
+    let running = Running::start().await;
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let builder = ClientConfig::builder_with_provider(tls::provider())
+            .with_protocol_versions(&[version])
+            .unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        let ca = <rustls::pki_types::CertificateDer as rustls::pki_types::pem::PemObject>::from_pem_file(running.sandbox.ca()).unwrap();
+        roots.add(ca).unwrap();
+        let connector = TlsConnector::from(Arc::new(
+            builder.with_root_certificates(roots).with_no_client_auth(),
+        ));
+        let mut kinds = Vec::new();
+        for _ in 0..2 {
+            let name = ServerName::try_from("localhost").unwrap();
+            let mut stream = connector
+                .connect(name, running.connect_plain().await)
+                .await
+                .unwrap();
+            let answer = exchange(
+                &mut stream,
+                post("/", &good_pay().to_string(), "").as_bytes(),
+            )
+            .await;
+            assert!(json_of(&answer)["retcode"].is_number());
+            kinds.push(stream.get_ref().1.handshake_kind());
+        }
+        assert_eq!(
+            kinds,
+            [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)],
+            "{version:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn alpn_offers_h2_and_http_1_1() {
+    let running = Running::start().await;
+    for protocol in ["h2", "http/1.1"] {
+        let mut config = trusting(&running.sandbox);
+        config.alpn_protocols = vec![protocol.into()];
+        let stream = TlsConnector::from(Arc::new(config))
+            .connect(
+                ServerName::try_from("localhost").unwrap(),
+                running.connect_plain().await,
+            )
+            .await
+            .unwrap();
+        assert_eq!(
+            stream.get_ref().1.alpn_protocol(),
+            Some(protocol.as_bytes())
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_wanted_name_is_covered_and_no_other() {
+    let running = Running::with(|config| config.hosts = vec!["shop.test".into()]).await;
+    let connect = async |name: &str| {
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let tcp = TcpStream::connect(("127.0.0.1", running.port()))
+            .await
+            .unwrap();
+        TlsConnector::from(Arc::clone(&running.tls))
+            .connect(name, tcp)
+            .await
+            .is_ok()
+    };
+    for name in [
+        "localhost",
+        "pay.esicia.com",
+        "pay.esicia.rw",
+        "kpay-sandbox",
+        "host.docker.internal",
+        "127.0.0.1",
+        "::1",
+        "shop.test",
+    ] {
+        assert!(connect(name).await, "{name}");
+    }
+    assert!(!connect("example.com").await);
+}
+
+#[tokio::test]
+async fn two_sandboxes_share_one_folder_and_one_ca() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config {
+        certs: folder.path().join("certs"),
+        ..Config::default()
+    };
+    let (one, two) = tokio::join!(Sandbox::start(config.clone()), Sandbox::start(config));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_ne!(one.url(), two.url());
+    trusting(&one);
+    assert_eq!(
+        std::fs::read(one.ca()).unwrap(),
+        std::fs::read(two.ca()).unwrap()
+    );
+}
