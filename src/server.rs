@@ -214,6 +214,20 @@ async fn answer(
         head.headers.entry(http::header::HOST).or_insert(host);
     }
     let (is_head, version) = (head.method == Method::HEAD, head.version);
+    // hyper bounds its buffer, which a head that arrives quickly can outgrow: the limit itself is kept here.
+    if head
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum::<usize>()
+        > HEADER_LIMIT
+    {
+        let reply = Reply::problem(
+            431,
+            &format!("the headers are larger than {HEADER_LIMIT} bytes"),
+        );
+        return Ok(closing(respond(reply, is_head), version));
+    }
     let body = match timeout(PATIENCE, read_body(&head.headers, incoming)).await {
         Ok(Ok(body)) => body,
         Ok(Err(error)) => {

@@ -148,7 +148,9 @@ impl Gateway {
                 let authkey = self.ids.authkey();
                 let table = self.settings.rules.profile.codes;
                 let body = wire::refused(refusal.code, table, None, &authkey, "", &refid);
+                let action = message.as_ref().map_or("", Message::action);
                 let record = CallRecord {
+                    action,
                     refid: refid.into(),
                     ..self.refusal_record(call.peer, &refusal)
                 };

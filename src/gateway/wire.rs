@@ -136,7 +136,9 @@ impl<'a> Message<'a> {
                 );
             }
             Some(_) if text.contains('=') => {
-                return Err("the body is a form, not JSON: send the JSON itself as the body".into());
+                return Err(
+                    "the body is a form, not JSON: send the JSON itself as the body".into(),
+                );
             }
             Some(_) => return Err("the body is not a JSON object".into()),
         }
@@ -183,6 +185,15 @@ impl<'a> Message<'a> {
     /// The refid as it is echoed: unchanged, as a string; empty when it cannot be read.
     pub fn refid_echo(&self) -> Cow<'a, str> {
         self.text(Param::Refid).ok().flatten().unwrap_or_default()
+    }
+
+    /// What is asked for, as far as it can be told: `pay` also when it is not said (D), empty when it is neither.
+    pub fn action(&self) -> &'static str {
+        match self.text(Param::Action).as_ref().map(Option::as_deref) {
+            Ok(None | Some("pay")) => "pay",
+            Ok(Some("checkstatus")) => "checkstatus",
+            _ => "",
+        }
     }
 
     /// Whether the refid was sent as a number.

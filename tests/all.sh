@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Everything that must hold: formatting, lints, tests, small clients in several languages.
+# Installs what is missing as root on Debian; elsewhere it says what is missing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+command -v cargo >/dev/null || { echo "cargo is missing: install Rust, see https://rustup.rs" >&2; exit 1; }
+cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
+
+packages=()
+need() { command -v "$1" >/dev/null || packages+=("$2"); }
+need cc gcc
+need curl curl
+need openssl openssl
+need php php-cli
+need node nodejs
+need python3 python3
+need shellcheck shellcheck
+if ! command -v php >/dev/null || ! php -m | grep -qx curl; then packages+=(php-curl); fi
+if [ ${#packages[@]} -gt 0 ]; then
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${packages[@]}" >/dev/null
+  else
+    echo "missing: ${packages[*]} (their names on Debian); install them and start again" >&2
+    exit 1
+  fi
+fi
+
+step() { printf '\n== %s\n' "$*"; }
+step formatting
+cargo fmt --check
+step lints
+cargo clippy --locked --all-targets -- -D warnings
+shellcheck tests/*.sh tests/clients/*.sh .ci/run
+step tests
+cargo test --locked
+step clients
+tests/clients/run.sh
+step "all checks passed"
