@@ -32,27 +32,19 @@ impl Clock {
             ClockStart::Paused(base) => Clock { base, since: None },
             ClockStart::Running => {
                 let since_1970 = wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default();
-                Clock {
-                    base: Timestamp::from_unix(since_1970),
-                    since: Some(Instant::now()),
-                }
+                Clock { base: Timestamp::from_unix(since_1970), since: Some(Instant::now()) }
             }
         }
     }
 
     /// The present.
     pub fn now(&self) -> Timestamp {
-        self.since
-            .map_or(self.base, |since| self.base.after(since.elapsed()))
+        self.since.map_or(self.base, |since| self.base.after(since.elapsed()))
     }
 
     /// How long to wait in real time until `due`; `None` when waiting would never end, the clock being paused.
     pub fn until(&self, due: Timestamp) -> Option<Duration> {
-        if due <= self.now() {
-            Some(Duration::ZERO)
-        } else {
-            self.since.map(|_| due.since(self.now()))
-        }
+        if due <= self.now() { Some(Duration::ZERO) } else { self.since.map(|_| due.since(self.now())) }
     }
 
     /// Moves a paused clock forwards; a running one is left alone.

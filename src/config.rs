@@ -25,21 +25,11 @@ pub struct Config {
     pub hosts: Vec<String>,
 
     /// Folder of the CA and the certificate, made on the first run
-    #[arg(
-        long,
-        env = "KPAY_SANDBOX_CERTS",
-        value_name = "FOLDER",
-        default_value = "certs"
-    )]
+    #[arg(long, env = "KPAY_SANDBOX_CERTS", value_name = "FOLDER", default_value = "certs")]
     pub certs: PathBuf,
 
     /// How to be KPay where the sources differ: documented, observed or portal
-    #[arg(
-        long,
-        env = "KPAY_SANDBOX_PROFILE",
-        value_name = "NAME",
-        default_value = "documented"
-    )]
+    #[arg(long, env = "KPAY_SANDBOX_PROFILE", value_name = "NAME", default_value = "documented")]
     pub profile: String,
 
     /// Folder whose files replace the built-in fixtures: merchants.json, banks.json, profiles/, scenarios/
@@ -51,25 +41,15 @@ pub struct Config {
     pub refusal_status: RefusalStatus,
 
     /// Send postbacks for one origin to another, repeatable: https://shop.example=http://localhost:3000
-    #[arg(
-        long,
-        env = "KPAY_SANDBOX_POSTBACK_TO",
-        value_name = "FROM=TO",
-        value_delimiter = ','
-    )]
+    #[arg(long, env = "KPAY_SANDBOX_POSTBACK_TO", value_name = "FROM=TO", value_delimiter = ',')]
     pub postback_to: Vec<Redirection>,
 
     /// PEM file of further roots that postback targets may be certified by, repeatable
-    #[arg(
-        long,
-        env = "KPAY_SANDBOX_POSTBACK_CA",
-        value_name = "FILE",
-        value_delimiter = ','
-    )]
+    #[arg(long, env = "KPAY_SANDBOX_POSTBACK_CA", value_name = "FILE", value_delimiter = ',')]
     pub postback_ca: Vec<PathBuf>,
 
     /// Accept any certificate of a postback target
-    #[arg(long, env = "KPAY_SANDBOX_POSTBACK_INSECURE")]
+    #[arg(long, env = "KPAY_SANDBOX_POSTBACK_INSECURE", value_parser = clap::builder::FalseyValueParser::new())]
     pub postback_insecure: bool,
 
     /// How often a postback that failed is tried again, after 1 s, 2 s, 4 s ...
@@ -93,7 +73,7 @@ pub struct Config {
     pub log: LogFormat,
 
     /// No banner and no log
-    #[arg(long, env = "KPAY_SANDBOX_QUIET")]
+    #[arg(long, env = "KPAY_SANDBOX_QUIET", value_parser = clap::builder::FalseyValueParser::new())]
     pub quiet: bool,
 
     /// How the clock starts; inside a test it may be paused.
@@ -125,15 +105,11 @@ impl Default for Config {
 }
 
 /// Where the program listens when no `--listen` says otherwise.
-pub const DEFAULT_LISTEN: [(std::net::IpAddr, u16); 2] = [
-    (std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8443),
-    (std::net::IpAddr::V6(Ipv6Addr::LOCALHOST), 8443),
-];
+pub const DEFAULT_LISTEN: [(std::net::IpAddr, u16); 2] =
+    [(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8443), (std::net::IpAddr::V6(Ipv6Addr::LOCALHOST), 8443)];
 
 fn listen_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
-        "write an address and a port, such as 127.0.0.1:8443, [::1]:8443 or 0.0.0.0:0".into()
-    })
+    text.parse().map_err(|_| "write an address and a port, such as 127.0.0.1:8443, [::1]:8443 or 0.0.0.0:0".into())
 }
 
 fn host(text: &str) -> Result<String, String> {
@@ -151,9 +127,5 @@ fn refusal_status(text: &str) -> Result<RefusalStatus, String> {
 fn postback_timeout(text: &str) -> Result<Span, String> {
     let span: Span = text.parse()?;
     let bounds = Duration::from_millis(1)..=Duration::from_secs(300);
-    if bounds.contains(&span.0) {
-        Ok(span)
-    } else {
-        Err("write a span from 1ms to 5m".into())
-    }
+    if bounds.contains(&span.0) { Ok(span) } else { Err("write a span from 1ms to 5m".into()) }
 }

@@ -3,24 +3,37 @@
 
 use std::error::Error;
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::io;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Request, Uri};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::gateway::postback::{Answer, Delivery, Failure, Postback};
 use crate::tls;
+
+mod address;
+#[cfg(test)]
+mod tests;
+
+pub use address::Redirection;
+
+/// Development servers close kept connections early, so none is kept for long.
+const KEPT: Duration = Duration::from_secs(5);
+
+type HttpsClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// How a courier is set up.
 #[derive(Debug)]
@@ -33,128 +46,48 @@ pub struct CourierSettings {
     pub insecure: bool,
     /// How long a delivery may take, answer included.
     pub time_limit: Duration,
-    /// Where postbacks for some origins go instead.
+    /// Where postbacks for some origins go instead; the first that fits counts.
     pub redirections: Vec<Redirection>,
 }
 
-/// Posts.
+/// Posts postbacks.
 pub struct Courier {
     settings: CourierSettings,
     plain: Client<HttpConnector, Full<Bytes>>,
     /// Made for the first https target: reading the system's roots is slow, and most shops under test have none.
-    secure: OnceLock<Client<HttpsConnector<HttpConnector>, Full<Bytes>>>,
+    secure: OnceLock<Result<HttpsClient, rustls::Error>>,
 }
 
 impl fmt::Debug for Courier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Courier")
-            .field("settings", &self.settings)
-            .finish_non_exhaustive()
+        f.debug_struct("Courier").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
-/// Postbacks for one origin go to another: `https://shop.example=http://localhost:3000`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Redirection {
-    from: Origin,
-    to: Origin,
-}
-
-/// Scheme, host in lower case, and port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Origin {
-    secure: bool,
-    host: String,
-    port: u16,
-}
-
-impl Origin {
-    fn of(uri: &Uri) -> Result<Origin, String> {
-        let secure = match uri.scheme_str() {
-            Some("http") => false,
-            Some("https") => true,
-            _ => return Err("it must begin with http:// or https://".into()),
-        };
-        let authority = uri.authority().ok_or("it has no host")?;
-        if authority.as_str().contains('@') {
-            return Err("it holds a user or password, which is not sent".into());
-        }
-        if authority.host().is_empty() {
-            return Err("it has no host".into());
-        }
-        let port_written = authority.as_str()[authority.host().len()..].strip_prefix(':');
-        if port_written.is_some() && authority.port_u16().is_none_or(|port| port == 0) {
-            return Err("its port is none: ports go from 1 to 65535".into());
-        }
-        let port = authority
-            .port_u16()
-            .unwrap_or(if secure { 443 } else { 80 });
-        Ok(Origin {
-            secure,
-            host: authority.host().to_ascii_lowercase(),
-            port,
-        })
-    }
-
-    fn parse(text: &str) -> Result<Origin, String> {
-        let wrong = |why: String| format!("'{text}' is not an origin: {why}");
-        let uri: Uri = text.parse().map_err(|error| wrong(format!("{error}")))?;
-        if uri.path() != "/" && !uri.path().is_empty() || uri.query().is_some() {
-            return Err(wrong("leave its path out, paths stay as they are".into()));
-        }
-        Origin::of(&uri).map_err(wrong)
-    }
-
-    fn with_path(&self, path_and_query: &str) -> String {
-        let scheme = if self.secure { "https" } else { "http" };
-        let port = match (self.secure, self.port) {
-            (false, 80) | (true, 443) => String::new(),
-            (_, port) => format!(":{port}"),
-        };
-        format!("{scheme}://{}{port}{path_and_query}", self.host)
-    }
-}
-
-impl FromStr for Redirection {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (from, to) = text
-            .split_once('=')
-            .ok_or("write FROM=TO, such as https://shop.example=http://localhost:3000")?;
-        Ok(Redirection {
-            from: Origin::parse(from)?,
-            to: Origin::parse(to)?,
-        })
-    }
-}
-
-/// Reads the roots of `--postback-ca`.
+/// Reads the roots of `--postback-ca`; the error is a sentence that names the file.
 pub fn read_roots(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let wrong = |why: String| {
-        format!(
-            "{}: {why}; give --postback-ca a file of certificates in PEM",
-            PathBuf::from(file).display()
-        )
+        let file = file.display();
+        format!("{file}: {why}; give --postback-ca a file of certificates in PEM")
     };
     let pem = std::fs::read(file).map_err(|error| wrong(format!("cannot be read: {error}")))?;
     let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let roots = roots.map_err(|error| wrong(format!("is not PEM: {error}")))?;
     if roots.is_empty() {
-        Err(wrong("holds no certificate".into()))
-    } else {
-        Ok(roots)
+        return Err(wrong("holds no certificate".into()));
     }
+    // Better refused at start than silently left out when the first postback is due.
+    for root in &roots {
+        let usable = RootCertStore::empty().add(root.clone());
+        usable.map_err(|error| wrong(format!("holds an unusable certificate: {error}")))?;
+    }
+    Ok(roots)
 }
 
 impl Courier {
-    /// A courier.
+    /// A courier. Nothing is connected to and no root is read yet.
     pub fn new(settings: CourierSettings) -> Courier {
-        Courier {
-            plain: client(connector()),
-            secure: OnceLock::new(),
-            settings,
-        }
+        Courier { plain: client(connector()), secure: OnceLock::new(), settings }
     }
 
     /// Posts, and records what came of it.
@@ -167,177 +100,152 @@ impl Courier {
             took: Duration::ZERO,
             postback,
         };
-        delivery.outcome = match self.target(&delivery.postback.target) {
-            Err(why) => Err(Failure::BadTarget(why)),
-            Ok(uri) => {
-                let request = request(&uri, &delivery.postback);
-                delivery.url = uri.to_string();
+        delivery.outcome = match self.prepare(&delivery.postback) {
+            Err(failure) => Err(failure),
+            Ok(request) => {
+                delivery.url = request.uri().to_string();
                 delivery.headers = readable(request.headers());
                 let limit = self.settings.time_limit;
-                tokio::time::timeout(limit, self.exchange(request))
-                    .await
-                    .unwrap_or(Err(Failure::TimedOut(limit)))
+                tokio::time::timeout(limit, self.exchange(request)).await.unwrap_or(Err(Failure::TimedOut(limit)))
             }
         };
         delivery.took = began.elapsed();
         delivery
     }
 
-    /// Where a `returl` leads: taken as http without a scheme, its fragment dropped, its origin perhaps another.
-    fn target(&self, returl: &str) -> Result<Uri, String> {
-        let returl = returl.trim();
-        let returl = returl.split_once('#').map_or(returl, |(before, _)| before);
-        let with_scheme = if returl.contains("://") {
-            returl.to_owned()
-        } else {
-            format!("http://{returl}")
-        };
-        let uri: Uri = with_scheme
-            .parse()
-            .map_err(|error| format!("'{returl:.200}' is no address: {error}"))?;
-        let origin = Origin::of(&uri).map_err(|why| format!("'{returl:.200}': {why}"))?;
-        let other = self
-            .settings
-            .redirections
-            .iter()
-            .find(|rule| rule.from == origin)
-            .map(|rule| &rule.to);
-        let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        // A target with a query and no path has a path of its own.
-        let path = if path.starts_with('/') {
-            path.to_owned()
-        } else {
-            format!("/{path}")
-        };
-        other
-            .unwrap_or(&origin)
-            .with_path(&path)
-            .parse()
-            .map_err(|error| format!("'{returl:.200}' is no address: {error}"))
+    fn prepare(&self, postback: &Postback) -> Result<Request<Full<Bytes>>, Failure> {
+        let uri = address::target(&postback.target, &self.settings.redirections).map_err(Failure::BadTarget)?;
+        Ok(request(uri, postback))
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
         let uri = request.uri().clone();
-        let sent = if uri.scheme_str() == Some("https") {
-            let settings = &self.settings;
-            let client = match self.secure.get() {
-                Some(client) => client,
-                None => {
-                    let config = tls::postback_config(
-                        &settings.own_ca,
-                        &settings.extra_roots,
-                        settings.insecure,
-                    );
-                    let config = config.map_err(|error| Failure::Tls(error.to_string()))?;
-                    let https = HttpsConnectorBuilder::new()
-                        .with_tls_config(config)
-                        .https_only()
-                        .enable_http1();
-                    self.secure
-                        .get_or_init(|| client(https.wrap_connector(connector())))
-                }
-            };
-            client.request(request).await
+        let sending = if uri.scheme_str() == Some("https") {
+            self.secure()?.request(request)
         } else {
-            self.plain.request(request).await
+            self.plain.request(request)
         };
-        let (head, mut incoming) = sent
-            .map_err(|error| failure(&error, error.is_connect(), &uri))?
-            .into_parts();
-        let mut answer = Answer {
-            status: head.status.as_u16(),
-            headers: readable(&head.headers),
-            body: Vec::new(),
-            cut: false,
-        };
-        while let Some(frame) = incoming.frame().await {
-            let frame = frame.map_err(|error| failure(&error, false, &uri))?;
-            let Ok(data) = frame.into_data() else {
-                continue;
-            };
-            let room = Answer::LIMIT - answer.body.len();
-            answer.body.extend_from_slice(&data[..data.len().min(room)]);
-            if data.len() > room {
-                answer.cut = true;
-                break;
-            }
-        }
-        Ok(answer)
+        let answer = sending.await.map_err(|error| failure(&error, error.is_connect(), &uri))?;
+        read(answer).await.map_err(|error| failure(&error, false, &uri))
     }
+
+    fn secure(&self) -> Result<&HttpsClient, Failure> {
+        let make = || {
+            let CourierSettings { own_ca, extra_roots, insecure, .. } = &self.settings;
+            let config = tls::postback_config(own_ca, extra_roots, *insecure)?;
+            let https = HttpsConnectorBuilder::new()
+                .with_tls_config(config)
+                .https_or_http()
+                .enable_http1()
+                .wrap_connector(connector());
+            Ok(client(https))
+        };
+        let made = self.secure.get_or_init(make).as_ref();
+        made.map_err(|error| Failure::Tls(error.to_string()))
+    }
+}
+
+/// Dropping the body before its end is what closes the connection of an answer that is cut.
+async fn read(answer: http::Response<Incoming>) -> Result<Answer, hyper::Error> {
+    let (head, mut incoming) = answer.into_parts();
+    let mut answer =
+        Answer { status: head.status.as_u16(), headers: readable(&head.headers), body: Vec::new(), cut: false };
+    while let Some(frame) = incoming.frame().await {
+        let Ok(data) = frame?.into_data() else {
+            continue;
+        };
+        let room = Answer::LIMIT - answer.body.len();
+        answer.body.extend_from_slice(&data[..data.len().min(room)]);
+        if data.len() > room {
+            answer.cut = true;
+            break;
+        }
+    }
+    Ok(answer)
 }
 
 fn connector() -> HttpConnector {
     let mut connector = HttpConnector::new();
+    // It is also what the https connector connects with.
     connector.enforce_http(false);
     connector.set_nodelay(true);
     connector
 }
 
-fn client<C>(connector: C) -> Client<C, Full<Bytes>>
-where
-    C: hyper_util::client::legacy::connect::Connect + Clone,
-{
-    // Development servers close kept connections early, so none is kept for long.
-    let mut builder = Client::builder(TokioExecutor::new());
-    builder
+fn client<C: Connect + Clone>(connector: C) -> Client<C, Full<Bytes>> {
+    Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(Duration::from_secs(2))
+        .pool_idle_timeout(KEPT)
+        // `Accept`, not `accept`: listeners that compare names by case exist, and PHP's curl writes it so.
+        .http1_title_case_headers(true)
         .build(connector)
 }
 
-/// As PHP's curl sends it (O): `Accept: */*`, no `User-Agent`.
-fn request(uri: &Uri, postback: &Postback) -> Request<Full<Bytes>> {
+/// As PHP's curl sends it (O): `Accept: */*`, no `User-Agent`. All of the headers are set here, those too that
+/// the client would add, so that the record holds what is sent.
+fn request(uri: Uri, postback: &Postback) -> Request<Full<Bytes>> {
     let mut request = Request::new(Full::new(Bytes::copy_from_slice(postback.body.as_bytes())));
-    *request.method_mut() = http::Method::POST;
-    *request.uri_mut() = uri.clone();
     let headers = request.headers_mut();
+    // An authority is plain ASCII, and a default port is not part of ours.
+    let host = uri.authority().map_or("", |authority| authority.as_str());
+    if let Ok(host) = HeaderValue::from_str(host) {
+        headers.insert(HOST, host);
+    }
     headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     // A label that no header could hold is left out; the profiles' own are plain words.
     if let Ok(label) = HeaderValue::from_str(&postback.content_type) {
         headers.insert(CONTENT_TYPE, label);
     }
+    headers.insert(CONTENT_LENGTH, postback.body.len().into());
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = uri;
     request
 }
 
 fn readable(headers: &HeaderMap) -> Vec<(String, String)> {
-    headers
-        .iter()
-        .map(|(name, value)| {
-            (
-                name.to_string(),
-                String::from_utf8_lossy(value.as_bytes()).into_owned(),
-            )
-        })
-        .collect()
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
 }
 
-/// Sorts an error, with its innermost cause in words.
+/// Sorts an error by its innermost cause, which is the one that tells a developer something.
 fn failure(error: &(dyn Error + 'static), connecting: bool, uri: &Uri) -> Failure {
-    let chain: Vec<&(dyn Error + 'static)> =
-        std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| {
-            (*error).source()
-        })
-        .collect();
-    // An io::Error around a rustls::Error shows it as its inner error, not as its source.
-    let inner = |error: &&(dyn Error + 'static)| {
-        let io = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        error
-            .downcast_ref::<rustls::Error>()
-            .or_else(|| io?.downcast_ref())
-            .cloned()
+    let causes: Vec<_> = std::iter::successors(Some(error), |error| cause(*error)).collect();
+    let scheme = uri.scheme_str().unwrap_or_default();
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let origin = format!("{scheme}://{authority}");
+    if let Some(tls) = causes.iter().find_map(|error| error.downcast_ref()) {
+        return Failure::Tls(tls_sentence(tls, &origin));
+    }
+    let kind = causes.iter().rev().find_map(|error| error.downcast_ref::<io::Error>()).map(io::Error::kind);
+    let innermost = causes.last().map(ToString::to_string).unwrap_or_default();
+    match kind {
+        _ if !connecting => Failure::Broken(format!("{origin}: {innermost}")),
+        Some(io::ErrorKind::ConnectionRefused) => {
+            Failure::Unreachable(format!("connection refused by {origin}: is your listener running?"))
+        }
+        // Connected, and then hung up on: a handshake that was not wanted.
+        Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) if scheme == "https" => {
+            Failure::Tls(format!("{origin} hung up during the handshake: {innermost}"))
+        }
+        _ => Failure::Unreachable(format!("{origin}: {innermost}")),
+    }
+}
+
+/// One step inwards. An `io::Error` around another error skips that one as its source, so it is opened.
+fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => Some(inner),
+        None => error.source(),
+    }
+}
+
+fn tls_sentence(error: &rustls::Error, origin: &str) -> String {
+    let hint = match error {
+        rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
+            "--postback-ca FILE trusts another root, --postback-insecure trusts any certificate"
+        }
+        rustls::Error::InvalidMessage(_) => "does it speak TLS there? If not, write http://",
+        _ => "the two sides did not agree on a connection",
     };
-    if let Some(tls) = chain.iter().find_map(inner) {
-        return Failure::Tls(format!(
-            "{tls}; --postback-ca FILE trusts another root, --postback-insecure trusts any"
-        ));
-    }
-    let cause = chain.last().map(ToString::to_string).unwrap_or_default();
-    let origin = uri.authority().map_or("", |authority| authority.as_str());
-    if connecting {
-        Failure::Unreachable(format!("{origin}: {cause}; is the listener running there?"))
-    } else {
-        Failure::Broken(format!("{origin}: {cause}"))
-    }
+    format!("{origin}: {error}; {hint}")
 }

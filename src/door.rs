@@ -28,15 +28,8 @@ struct World {
 impl Door {
     /// A new gateway with its clock.
     pub fn new(settings: Settings, clock: ClockStart) -> Door {
-        let world = World {
-            gateway: Gateway::new(settings),
-            clock: Clock::start(clock),
-        };
-        Door {
-            world: Mutex::new(world),
-            sooner: Notify::new(),
-            journal: watch::Sender::new(0),
-        }
+        let world = World { gateway: Gateway::new(settings), clock: Clock::start(clock) };
+        Door { world: Mutex::new(world), sooner: Notify::new(), journal: watch::Sender::new(0) }
     }
 
     /// Changes the gateway.
@@ -51,8 +44,7 @@ impl Door {
         if due_after.is_some_and(|after| due_before.is_none_or(|before| after < before)) {
             self.sooner.notify_one();
         }
-        self.journal
-            .send_if_modified(|known| std::mem::replace(known, last) != last);
+        self.journal.send_if_modified(|known| std::mem::replace(known, last) != last);
         result
     }
 
@@ -99,8 +91,6 @@ impl Door {
 
     fn lock(&self) -> MutexGuard<'_, World> {
         // A change that panicked is a bug, reported where it happened; the others' payments go on.
-        self.world
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

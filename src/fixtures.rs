@@ -59,10 +59,7 @@ impl Fixtures {
             merchants,
             banks,
             profiles: profiles.into_iter().map(|(_, profile)| profile).collect(),
-            scenarios: scenarios
-                .into_iter()
-                .map(|(_, scenario)| Arc::new(scenario))
-                .collect(),
+            scenarios: scenarios.into_iter().map(|(_, scenario)| Arc::new(scenario)).collect(),
         })
     }
 
@@ -71,29 +68,18 @@ impl Fixtures {
         let found = self.profiles.iter().find(|profile| &*profile.name == name);
         found.ok_or_else(|| {
             let names: Vec<&str> = self.profiles.iter().map(|profile| &*profile.name).collect();
-            format!(
-                "there is no profile '{name}': write one of {}",
-                names.join(", ")
-            )
+            format!("there is no profile '{name}': write one of {}", names.join(", "))
         })
     }
 }
 
 fn complain(file: &Path, complaint: Option<String>) -> Result<(), FixtureError> {
-    complaint.map_or(Ok(()), |why| {
-        Err(FixtureError {
-            file: file.into(),
-            why,
-        })
-    })
+    complaint.map_or(Ok(()), |why| Err(FixtureError { file: file.into(), why }))
 }
 
 fn named_like_its_file(file: &Path, name: &str) -> Result<(), FixtureError> {
     let differs = file.file_stem().is_none_or(|stem| stem != name);
-    complain(
-        file,
-        differs.then(|| format!("name: '{name}' is not the file's name; make them the same")),
-    )
+    complain(file, differs.then(|| format!("name: '{name}' is not the file's name; make them the same")))
 }
 
 /// Two scenarios that take the same payer would leave the choice to chance.
@@ -101,15 +87,8 @@ fn unambiguous(scenarios: &[(PathBuf, Scenario)]) -> Result<(), FixtureError> {
     for (index, (file, scenario)) in scenarios.iter().enumerate() {
         let numbers = scenario.when.iter().flat_map(|when| &when.msisdn);
         for number in numbers {
-            if let Some((_, other)) = scenarios[..index]
-                .iter()
-                .find(|(_, other)| other.takes(number))
-            {
-                let why = format!(
-                    "when.msisdn: {} belongs to scenario {} already",
-                    number.as_str(),
-                    other.name
-                );
+            if let Some((_, other)) = scenarios[..index].iter().find(|(_, other)| other.takes(number)) {
+                let why = format!("when.msisdn: {} belongs to scenario {} already", number.as_str(), other.name);
                 return complain(file, Some(why));
             }
         }
@@ -129,15 +108,8 @@ fn merchants_complaint(merchants: &[Merchant]) -> Option<String> {
                 merchant.username
             ));
         }
-        if merchants[..index]
-            .iter()
-            .any(|other| other.username == merchant.username)
-        {
-            return Some(format!(
-                "merchant {}: username '{}' is taken by one above it",
-                index + 1,
-                merchant.username
-            ));
+        if merchants[..index].iter().any(|other| other.username == merchant.username) {
+            return Some(format!("merchant {}: username '{}' is taken by one above it", index + 1, merchant.username));
         }
     }
     None
@@ -149,11 +121,7 @@ struct Files(BTreeMap<String, (PathBuf, String)>);
 impl Files {
     fn gather(folder: Option<&Path>) -> Result<Files, FixtureError> {
         let mut files = BTreeMap::new();
-        let folders = [
-            Some(&BUILT_IN),
-            BUILT_IN.get_dir("profiles"),
-            BUILT_IN.get_dir("scenarios"),
-        ];
+        let folders = [Some(&BUILT_IN), BUILT_IN.get_dir("profiles"), BUILT_IN.get_dir("scenarios")];
         for file in folders.into_iter().flatten().flat_map(Dir::files) {
             let name = file.path().to_string_lossy().replace('\\', "/");
             let text = file.contents_utf8().unwrap_or_default().to_owned();
@@ -174,15 +142,16 @@ impl Files {
             };
             for entry in entries {
                 let path = entry.map_err(unreadable)?.path();
-                if path
-                    .extension()
-                    .is_some_and(|extension| extension == "json")
-                {
+                if path.extension().is_some_and(|extension| extension == "json") {
                     let text = std::fs::read_to_string(&path).map_err(|error| FixtureError {
                         file: path.clone(),
                         why: format!("cannot be read: {error}"),
                     })?;
                     let name = path.file_name().unwrap_or_default().to_string_lossy();
+                    if within.is_empty() && !files.contains_key(&*name) {
+                        let why = "is no fixture: there are merchants.json, banks.json and cards.json".into();
+                        return Err(FixtureError { file: path, why });
+                    }
                     files.insert(format!("{within}{name}"), (path, text));
                 }
             }
@@ -192,21 +161,13 @@ impl Files {
 
     fn parse<T: DeserializeOwned>(&self, name: &str) -> Result<(PathBuf, T), FixtureError> {
         let (file, text) = &self.0[name];
-        let value = serde_json::from_str(text).map_err(|error| FixtureError {
-            file: file.clone(),
-            why: error.to_string(),
-        })?;
+        let value =
+            serde_json::from_str(text).map_err(|error| FixtureError { file: file.clone(), why: error.to_string() })?;
         Ok((file.clone(), value))
     }
 
-    fn parse_all<T: DeserializeOwned>(
-        &self,
-        folder: &str,
-    ) -> Result<Vec<(PathBuf, T)>, FixtureError> {
-        let names = self.0.keys().filter(|name| {
-            name.split_once('/')
-                .is_some_and(|(within, _)| within == folder)
-        });
+    fn parse_all<T: DeserializeOwned>(&self, folder: &str) -> Result<Vec<(PathBuf, T)>, FixtureError> {
+        let names = self.0.keys().filter(|name| name.split_once('/').is_some_and(|(within, _)| within == folder));
         names.map(|name| self.parse(name)).collect()
     }
 }

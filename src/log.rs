@@ -40,8 +40,7 @@ pub async fn write(
             tokio::time::sleep(PAUSE).await;
         }
         journal.mark_unchanged();
-        let entries: Vec<Entry> =
-            door.read(|gateway| gateway.journal().after(cursor).cloned().collect());
+        let entries: Vec<Entry> = door.read(|gateway| gateway.journal().after(cursor).cloned().collect());
         let mut text = Vec::new();
         for entry in &entries {
             let line = match format {
@@ -49,13 +48,8 @@ pub async fn write(
                 LogFormat::Json => Some(view::entry(entry).to_string()),
             };
             if entry.number > cursor + 1 {
-                text.extend_from_slice(
-                    format!(
-                        "... {} entries were lost before they could be logged\n",
-                        entry.number - cursor - 1
-                    )
-                    .as_bytes(),
-                );
+                let lost = view::lost(entry.number - cursor - 1, format == LogFormat::Json);
+                text.extend_from_slice(lost.as_bytes());
             }
             cursor = entry.number;
             text.extend(line.into_iter().flat_map(|line| (line + "\n").into_bytes()));

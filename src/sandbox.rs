@@ -95,49 +95,23 @@ impl Sandbox {
     /// Starts a sandbox. When this returns, it is ready.
     pub async fn start(config: Config) -> Result<Sandbox, StartError> {
         let fixtures = Fixtures::load(config.fixtures.as_deref())?;
-        let profile = fixtures
-            .profile(&config.profile)
-            .map_err(StartError::Setting)?
-            .clone();
+        let profile = fixtures.profile(&config.profile).map_err(StartError::Setting)?.clone();
         let mut extra_roots = Vec::new();
         for file in &config.postback_ca {
             extra_roots.extend(courier::read_roots(file).map_err(StartError::Setting)?);
         }
         let certificates = certificates::open(&config.certs, &wanted_hosts(&config), wall_clock())?;
-        let acceptor = tls::acceptor(certificates.chain, certificates.key).map_err(|error| {
-            StartError::Tls {
-                folder: config.certs.clone(),
-                error,
-            }
-        })?;
+        let acceptor = tls::acceptor(certificates.chain, certificates.key)
+            .map_err(|error| StartError::Tls { folder: config.certs.clone(), error })?;
         let listeners = bind(&config.listen)?;
-        let addresses: Vec<SocketAddr> = listeners
-            .iter()
-            .filter_map(|listener| listener.local_addr().ok())
-            .collect();
+        let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
 
         // Only a seed that somebody chose promises repeatable ids.
-        let ids = Ids::new(
-            config.seed.unwrap_or_else(rand::random),
-            config.seed.is_some(),
-        );
-        let caller = fixtures
-            .merchants
-            .iter()
-            .find(|merchant| merchant.api_access)
-            .unwrap_or(&fixtures.merchants[0])
-            .clone();
-        let rules = Rules {
-            profile,
-            merchants: fixtures.merchants,
-            banks: fixtures.banks,
-        };
-        let settings = Settings {
-            rules,
-            scenarios: fixtures.scenarios,
-            retries: config.postback_retries,
-            ids,
-        };
+        let ids = Ids::new(config.seed.unwrap_or_else(rand::random), config.seed.is_some());
+        let caller =
+            fixtures.merchants.iter().find(|merchant| merchant.api_access).unwrap_or(&fixtures.merchants[0]).clone();
+        let rules = Rules { profile, merchants: fixtures.merchants, banks: fixtures.banks };
+        let settings = Settings { rules, scenarios: fixtures.scenarios, retries: config.postback_retries, ids };
         let door = Arc::new(Door::new(settings, config.clock));
         let courier = Courier::new(CourierSettings {
             own_ca: certificates.ca,
@@ -169,21 +143,10 @@ impl Sandbox {
         });
         let (stop, stopped) = watch::channel(false);
         let tasks = vec![
-            tokio::spawn(server::serve(
-                listeners,
-                acceptor,
-                surfaces,
-                stopped.clone(),
-            )),
+            tokio::spawn(server::serve(listeners, acceptor, surfaces, stopped.clone())),
             tokio::spawn(Arc::clone(&scheduler).follow(stopped, PATIENCE)),
         ];
-        Ok(Sandbox {
-            door,
-            scheduler,
-            facts,
-            stop,
-            tasks,
-        })
+        Ok(Sandbox { door, scheduler, facts, stop, tasks })
     }
 
     /// What a client needs to know.
@@ -244,11 +207,7 @@ impl Drop for Sandbox {
 
 /// The names that the certificate must cover beside its usual ones.
 fn wanted_hosts(config: &Config) -> Vec<String> {
-    let listening = config
-        .listen
-        .iter()
-        .map(SocketAddr::ip)
-        .filter(|ip| !ip.is_loopback() && !ip.is_unspecified());
+    let listening = config.listen.iter().map(SocketAddr::ip).filter(|ip| !ip.is_loopback() && !ip.is_unspecified());
     let mut hosts = config.hosts.clone();
     hosts.extend(listening.map(|ip| ip.to_string()));
     hosts
@@ -256,11 +215,8 @@ fn wanted_hosts(config: &Config) -> Vec<String> {
 
 fn bind(wanted: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
     let by_default = wanted.is_empty();
-    let wanted: Vec<SocketAddr> = if by_default {
-        DEFAULT_LISTEN.map(SocketAddr::from).to_vec()
-    } else {
-        wanted.to_vec()
-    };
+    let wanted: Vec<SocketAddr> =
+        if by_default { DEFAULT_LISTEN.map(SocketAddr::from).to_vec() } else { wanted.to_vec() };
     let mut listeners = Vec::new();
     for address in wanted {
         match server::bind(address) {
@@ -279,9 +235,7 @@ fn bind(wanted: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
 fn url(addresses: &[SocketAddr]) -> String {
     let first = addresses[0];
     let named = addresses.len() > 1
-        && addresses
-            .iter()
-            .all(|address| address.ip().is_loopback() && address.port() == first.port());
+        && addresses.iter().all(|address| address.ip().is_loopback() && address.port() == first.port());
     match first.ip() {
         ip if named || ip.is_unspecified() => format!("https://localhost:{}", first.port()),
         IpAddr::V6(ip) => format!("https://[{ip}]:{}", first.port()),

@@ -25,12 +25,7 @@ pub struct Scheduler {
 impl Scheduler {
     /// A scheduler for the world behind a door.
     pub fn new(door: Arc<Door>, courier: Arc<Courier>) -> Scheduler {
-        Scheduler {
-            door,
-            courier,
-            under_way: watch::Sender::new(0),
-            give_up: watch::Sender::new(false),
-        }
+        Scheduler { door, courier, under_way: watch::Sender::new(0), give_up: watch::Sender::new(false) }
     }
 
     /// Follows the clock until `stop`, then waits for the deliveries under way, `patience` long at most.
@@ -49,10 +44,7 @@ impl Scheduler {
                 _ = stop.wait_for(|stop| *stop) => break,
             }
         }
-        if tokio::time::timeout(patience, self.deliveries_done())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(patience, self.deliveries_done()).await.is_err() {
             self.give_up.send_replace(true);
             self.deliveries_done().await;
         }
@@ -94,17 +86,12 @@ impl Scheduler {
             done = courier.join_next() => done.and_then(Result::ok).unwrap_or(stopped),
             _ = give_up.wait_for(|given_up| *given_up) => stopped,
         };
-        self.door
-            .apply(|gateway, now| gateway.handle_delivery(delivery, now));
+        self.door.apply(|gateway, now| gateway.handle_delivery(delivery, now));
         self.under_way.send_modify(|count| *count -= 1);
     }
 
     async fn deliveries_done(&self) {
         // An error would mean that the sender is gone, and it is ours.
-        let _ = self
-            .under_way
-            .subscribe()
-            .wait_for(|count| *count == 0)
-            .await;
+        let _ = self.under_way.subscribe().wait_for(|count| *count == 0).await;
     }
 }

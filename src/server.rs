@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -35,11 +36,7 @@ const ENDING: Duration = Duration::from_secs(2);
 
 /// Listens on an address.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // On Unix this lets a restart have the port at once; on Windows it would let two programs share it.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
@@ -56,16 +53,9 @@ pub async fn serve(
 ) {
     // Each connection holds a clone; when the last is gone, receiving ends.
     let (open, mut all_closed) = mpsc::channel::<()>(1);
-    let connection = Connection {
-        tls,
-        surfaces,
-        stop: stop.clone(),
-        _open: open,
-    };
-    let accepting: Vec<_> = listeners
-        .into_iter()
-        .map(|listener| tokio::spawn(accept(listener, connection.clone())))
-        .collect();
+    let connection = Connection { tls, surfaces, stop: stop.clone(), _open: open };
+    let accepting: Vec<_> =
+        listeners.into_iter().map(|listener| tokio::spawn(accept(listener, connection.clone()))).collect();
     drop(connection);
     // An error would mean that the sandbox itself is gone: an end as well.
     let _ = stop.wait_for(|stop| *stop).await;
@@ -77,9 +67,7 @@ async fn accept(listener: TcpListener, connection: Connection) {
     let mut complained: Option<Instant> = None;
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => drop(tokio::spawn(
-                connection.clone().run(stream, peer.ip().to_canonical()),
-            )),
+            Ok((stream, peer)) => drop(tokio::spawn(connection.clone().run(stream, peer.ip().to_canonical()))),
             Err(error) => {
                 // Mostly no file descriptors left: others end soon, so pause and go on.
                 if complained.is_none_or(|at| at.elapsed() > Duration::from_secs(60)) {
@@ -117,29 +105,16 @@ impl Connection {
             return self.http1(stream, peer, false).await;
         }
         match timeout(PATIENCE, self.tls.accept(stream)).await {
-            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
-                self.http2(stream, peer).await
-            }
+            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => self.http2(stream, peer).await,
             Ok(Ok(stream)) => self.http1(stream, peer, true).await,
-            Ok(Err(error)) => self
-                .surfaces
-                .connection_failed(peer, handshake_problem(&error)),
-            Err(_) => self.surfaces.connection_failed(
-                peer,
-                format!("TLS handshake not finished within {PATIENCE:?}"),
-            ),
+            Ok(Err(error)) => self.surfaces.connection_failed(peer, handshake_problem(&error)),
+            Err(_) => self.surfaces.connection_failed(peer, format!("TLS handshake not finished within {PATIENCE:?}")),
         }
     }
 
-    async fn http1(
-        mut self,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        peer: IpAddr,
-        secure: bool,
-    ) {
+    async fn http1(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: IpAddr, secure: bool) {
         let surfaces = &self.surfaces;
-        let service =
-            service_fn(move |request| answer(Arc::clone(surfaces), request, peer, secure));
+        let service = service_fn(move |request| answer(Arc::clone(surfaces), request, peer, secure));
         // hyper's time limit for headers also ends a kept connection on which no next request begins.
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -156,40 +131,73 @@ impl Connection {
         let _ = connection.await;
     }
 
-    async fn http2(
-        mut self,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        peer: IpAddr,
-    ) {
-        let surfaces = &self.surfaces;
-        let service = service_fn(move |request| answer(Arc::clone(surfaces), request, peer, true));
+    async fn http2(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: IpAddr) {
+        let (surfaces, requests) = (&self.surfaces, Requests::default());
+        let service = service_fn(|request| {
+            let under_way = requests.begin();
+            let answering = answer(Arc::clone(surfaces), request, peer, true);
+            async move {
+                let answer = answering.await;
+                drop(under_way);
+                answer
+            }
+        });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(200)
             .max_header_list_size(HEADER_LIMIT as u32)
-            .keep_alive_interval(PATIENCE)
-            .keep_alive_timeout(PATIENCE)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
-        tokio::select! {
-            _ = connection.as_mut() => return,
-            _ = self.stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+        // hyper has no time limit for an HTTP/2 connection on which nothing is asked, not even for its preface.
+        let mut look = tokio::time::interval(IDLE_LOOK);
+        let mut begun = usize::MAX;
+        loop {
+            tokio::select! {
+                _ = connection.as_mut() => return,
+                _ = self.stop.wait_for(|stop| *stop) => break,
+                _ = look.tick() => {
+                    if requests.idle_since(&mut begun) {
+                        break;
+                    }
+                }
+            }
         }
-        let _ = connection.await;
+        connection.as_mut().graceful_shutdown();
+        let _ = timeout(ENDING, connection).await;
+    }
+}
+
+/// How often an HTTP/2 connection is looked at; one without a request between two looks is ended.
+const IDLE_LOOK: Duration = Duration::from_secs(4);
+
+/// The requests of one HTTP/2 connection.
+#[derive(Clone, Default)]
+struct Requests {
+    begun: Arc<AtomicUsize>,
+    /// One clone for each request under way, beside our own.
+    under_way: Arc<()>,
+}
+
+impl Requests {
+    fn begin(&self) -> Arc<()> {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        Arc::clone(&self.under_way)
+    }
+
+    /// Whether nothing has been asked since the look that left `begun`, and nothing is being answered.
+    fn idle_since(&self, begun: &mut usize) -> bool {
+        let now = self.begun.load(Ordering::Relaxed);
+        std::mem::replace(begun, now) == now && Arc::strong_count(&self.under_way) == 1
     }
 }
 
 fn handshake_problem(error: &io::Error) -> String {
-    let inner = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
         Some(rustls::Error::AlertReceived(alert)) => {
             let alert = format!("{alert:?}");
             if ["UnknownCA", "BadCertificate", "CertificateUnknown"].contains(&&*alert) {
-                format!(
-                    "TLS: the client does not trust the sandbox's CA ({alert}); see 'Trusting the CA' in README"
-                )
+                format!("TLS: the client does not trust the sandbox's CA ({alert}); see 'Trusting the CA' in README")
             } else {
                 format!("TLS: the client ended the handshake ({alert})")
             }
@@ -215,70 +223,35 @@ async fn answer(
     }
     let (is_head, version) = (head.method == Method::HEAD, head.version);
     // hyper bounds its buffer, which a head that arrives quickly can outgrow: the limit itself is kept here.
-    if head
-        .headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len())
-        .sum::<usize>()
-        > HEADER_LIMIT
-    {
-        let reply = Reply::problem(
-            431,
-            &format!("the headers are larger than {HEADER_LIMIT} bytes"),
-        );
+    if head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>() > HEADER_LIMIT {
+        let reply = Reply::problem(431, &format!("the headers are larger than {HEADER_LIMIT} bytes"));
         return Ok(closing(respond(reply, is_head), version));
     }
     let body = match timeout(PATIENCE, read_body(&head.headers, incoming)).await {
         Ok(Ok(body)) => body,
         Ok(Err(error)) => {
             return Ok(closing(
-                respond(
-                    Reply::problem(400, &format!("the body cannot be read: {error}")),
-                    false,
-                ),
+                respond(Reply::problem(400, &format!("the body cannot be read: {error}")), false),
                 version,
             ));
         }
         Err(_) => {
             return Ok(closing(
-                respond(
-                    Reply::problem(408, &format!("the body did not arrive within {PATIENCE:?}")),
-                    false,
-                ),
+                respond(Reply::problem(408, &format!("the body did not arrive within {PATIENCE:?}")), false),
                 version,
             ));
         }
     };
     let too_large = matches!(body, Body::TooLarge);
-    let (path, query) = (
-        head.uri.path().to_owned(),
-        head.uri.query().map(str::to_owned),
-    );
-    let request = Request {
-        method: head.method,
-        path,
-        query,
-        headers: head.headers,
-        peer,
-        secure,
-        body,
-    };
+    let (path, query) = (head.uri.path().to_owned(), head.uri.query().map(str::to_owned));
+    let request = Request { method: head.method, path, query, headers: head.headers, peer, secure, body };
     // hyper drops this future when the client hangs up: whatever must finish is spawned further in.
     let response = respond(surfaces.answer(request).await, is_head);
-    Ok(if too_large {
-        closing(response, version)
-    } else {
-        response
-    })
+    Ok(if too_large { closing(response, version) } else { response })
 }
 
-async fn read_body(
-    headers: &http::HeaderMap,
-    mut incoming: Incoming,
-) -> Result<Body, hyper::Error> {
-    let announced = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+async fn read_body(headers: &http::HeaderMap, mut incoming: Incoming) -> Result<Body, hyper::Error> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     let too_large = announced.is_some_and(|length| length > BODY_LIMIT);
     if too_large && headers.contains_key(EXPECT) {
         return Ok(Body::TooLarge);
@@ -299,24 +272,15 @@ async fn read_body(
             break;
         }
     }
-    Ok(if seen > BODY_LIMIT {
-        Body::TooLarge
-    } else {
-        Body::Whole(kept.freeze())
-    })
+    Ok(if seen > BODY_LIMIT { Body::TooLarge } else { Body::Whole(kept.freeze()) })
 }
 
 fn respond(reply: Reply, is_head: bool) -> Answer {
     let length = reply.body.len();
-    let mut response =
-        http::Response::new(Full::new(if is_head { Bytes::new() } else { reply.body }));
-    *response.status_mut() =
-        StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = http::Response::new(Full::new(if is_head { Bytes::new() } else { reply.body }));
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    headers.insert(
-        "x-kpay-sandbox",
-        HeaderValue::from_static(env!("CARGO_PKG_VERSION")),
-    );
+    headers.insert("x-kpay-sandbox", HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
     if !reply.content_type.is_empty() {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
     }
@@ -324,10 +288,7 @@ fn respond(reply: Reply, is_head: bool) -> Answer {
         headers.insert(CONTENT_LENGTH, length.into());
     }
     for (name, value) in reply.headers {
-        if let (Ok(name), Some(value)) = (
-            HeaderName::from_bytes(name.as_bytes()),
-            header_value(&value),
-        ) {
+        if let (Ok(name), Some(value)) = (HeaderName::from_bytes(name.as_bytes()), header_value(&value)) {
             headers.append(name, value);
         }
     }
@@ -336,26 +297,15 @@ fn respond(reply: Reply, is_head: bool) -> Answer {
 
 /// A sentence may hold anything that was sent to us; a header may not.
 fn header_value(text: &str) -> Option<HeaderValue> {
-    let safe: String = text
-        .chars()
-        .take(1000)
-        .map(|c| {
-            if c == ' ' || c.is_ascii_graphic() {
-                c
-            } else {
-                '?'
-            }
-        })
-        .collect();
+    let safe: String =
+        text.chars().take(1000).map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect();
     HeaderValue::from_str(&safe).ok()
 }
 
 /// Ends the connection after this answer, where the protocol has a header for it.
 fn closing(mut response: Answer, version: Version) -> Answer {
     if version < Version::HTTP_2 {
-        response
-            .headers_mut()
-            .insert(CONNECTION, HeaderValue::from_static("close"));
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }

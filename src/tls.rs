@@ -5,9 +5,7 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme,
-};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme};
 use tokio_rustls::TlsAcceptor;
 
 /// The one place where the provider of cryptography is chosen.
@@ -16,42 +14,44 @@ pub fn provider() -> Arc<CryptoProvider> {
 }
 
 /// The server's side: TLS 1.2 and 1.3, h2 and http/1.1, sessions resumed by ticket.
-pub fn acceptor(
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-) -> Result<TlsAcceptor, Error> {
-    let builder =
-        ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+pub fn acceptor(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<TlsAcceptor, Error> {
+    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let mut config = builder.with_no_client_auth().with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// What postback targets are verified against: the system's roots, our own CA, further ones.
-pub fn postback_config(
+/// What postback targets may be certified by: the system's roots, our own CA, further ones.
+pub fn postback_roots(
     own_ca: &CertificateDer<'static>,
     further: &[CertificateDer<'static>],
-    insecure: bool,
-) -> Result<ClientConfig, Error> {
-    let builder =
-        ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-    if insecure {
-        let anything = Arc::new(AnyCertificate(provider()));
-        return Ok(builder
-            .dangerous()
-            .with_custom_certificate_verifier(anything)
-            .with_no_client_auth());
-    }
+) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore::empty();
     // A system without roots still has ours; a root that cannot be read is one that verifies nothing.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     roots.add_parsable_certificates(further.iter().cloned());
     roots.add(own_ca.clone())?;
+    Ok(roots)
+}
+
+/// The client's side of postbacks. `insecure` takes any certificate, and then no root is read.
+pub fn postback_config(
+    own_ca: &CertificateDer<'static>,
+    further: &[CertificateDer<'static>],
+    insecure: bool,
+) -> Result<ClientConfig, Error> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    if insecure {
+        let anything = Arc::new(AnyCertificate(provider()));
+        return Ok(builder.dangerous().with_custom_certificate_verifier(anything).with_no_client_auth());
+    }
+    let roots = postback_roots(own_ca, further)?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// `--postback-insecure`: any certificate is taken, signatures are still checked.
+/// `--postback-insecure`: any certificate is taken, whoever made it and for whatever name, so that anybody on
+/// the way can read and answer postbacks. That the other side holds its key is still checked.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 
@@ -73,12 +73,7 @@ impl ServerCertVerifier for AnyCertificate {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -87,12 +82,7 @@ impl ServerCertVerifier for AnyCertificate {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -39,26 +39,10 @@ fn call_line(call: &CallRecord) -> String {
 }
 
 fn delivery_line(delivery: &Delivery) -> String {
-    let Delivery {
-        postback,
-        url,
-        took,
-        ..
-    } = delivery;
-    let target = if url.is_empty() {
-        &*postback.target
-    } else {
-        url
-    };
-    let attempt = if postback.attempt > 1 {
-        format!(" (attempt {})", postback.attempt)
-    } else {
-        String::new()
-    };
-    let status = delivery.outcome.as_ref().map_or_else(
-        |_| "not delivered".into(),
-        |answer| answer.status.to_string(),
-    );
+    let Delivery { postback, url, took, .. } = delivery;
+    let target = if url.is_empty() { &*postback.target } else { url };
+    let attempt = if postback.attempt > 1 { format!(" (attempt {})", postback.attempt) } else { String::new() };
+    let status = delivery.outcome.as_ref().map_or_else(|_| "not delivered".into(), |answer| answer.status.to_string());
     let verdict = match delivery.verdict() {
         Verdict::Acknowledged => "acknowledged".into(),
         Verdict::Flagged(why) => format!("flagged: {why}"),
@@ -87,11 +71,7 @@ pub fn entry(entry: &Entry) -> Value {
             "reason": call.refusal.as_ref().map(|refusal| &refusal.reason),
             "grade": call.refusal.as_ref().map(|refusal| refusal.code.grade()),
         }),
-        Event::Settled {
-            tid,
-            statusid,
-            statusdesc,
-        } => json!({
+        Event::Settled { tid, statusid, statusdesc } => json!({
             "event": "settled", "tid": tid, "statusid": statusid, "statusdesc": statusdesc,
         }),
         Event::Delivery(delivery) => delivery_json(delivery),
@@ -126,15 +106,16 @@ fn delivery_json(delivery: &Delivery) -> Value {
     })
 }
 
+/// What stands in a log in place of entries that the journal let go before they could be read.
+pub fn lost(count: u64, json: bool) -> String {
+    if json {
+        format!("{}\n", json!({ "event": "lost", "count": count }))
+    } else {
+        format!("... {count} entries were lost before they could be logged\n")
+    }
+}
+
 /// Control characters would let a caller write lines of its own into a log or colour a terminal.
 fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c.is_control() {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                c
-            }
-        })
-        .collect()
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }

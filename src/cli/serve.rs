@@ -14,10 +14,7 @@ use crate::sandbox::{Facts, Sandbox, StartError};
 
 /// Serves until Ctrl-C or SIGTERM.
 pub fn run(config: Config) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &format!("the runtime does not start: {error}")),
     };
@@ -29,13 +26,7 @@ async fn serve(config: Config) -> ExitCode {
     if let Some(file) = &ready_file
         && let Err(error) = forget_ready_file(file)
     {
-        return fail(
-            2,
-            &format!(
-                "{}: cannot be written: {error}; name another with --ready-file",
-                file.display()
-            ),
-        );
+        return fail(2, &format!("{}: cannot be written: {error}; name another with --ready-file", file.display()));
     }
     let seed = config.seed;
     let sandbox = match Sandbox::start(config).await {
@@ -48,21 +39,14 @@ async fn serve(config: Config) -> ExitCode {
     if let Some(file) = &ready_file
         && let Err(error) = write_ready_file(file, sandbox.facts())
     {
-        return fail(
-            2,
-            &format!(
-                "{}: cannot be written: {error}; name another with --ready-file",
-                file.display()
-            ),
-        );
+        return fail(2, &format!("{}: cannot be written: {error}; name another with --ready-file", file.display()));
     }
     if !quiet {
         let banner = match format {
             LogFormat::Text => banner(sandbox.facts(), seed),
-            LogFormat::Json => format!(
-                "{}\n",
-                serde_json::json!({ "event": "ready", "facts": ready_facts(sandbox.facts()) })
-            ),
+            LogFormat::Json => {
+                format!("{}\n", serde_json::json!({ "event": "ready", "facts": ready_facts(sandbox.facts()) }))
+            }
         };
         // Nobody reading the banner is no reason not to serve.
         let _ = io::stdout().write_all(banner.as_bytes());
@@ -70,11 +54,8 @@ async fn serve(config: Config) -> ExitCode {
     let (log_stop, log_stopped) = watch::channel(false);
     let door = Arc::clone(sandbox.door());
     let runtime = tokio::runtime::Handle::current();
-    let log = (!quiet).then(|| {
-        std::thread::spawn(move || {
-            runtime.block_on(log::write(door, format, io::stdout(), log_stopped))
-        })
-    });
+    let log = (!quiet)
+        .then(|| std::thread::spawn(move || runtime.block_on(log::write(door, format, io::stdout(), log_stopped))));
 
     end_asked_for().await;
     tokio::spawn(async {
@@ -88,10 +69,7 @@ async fn serve(config: Config) -> ExitCode {
         // A log that panicked has said so already.
         let _ = tokio::task::spawn_blocking(|| log.join()).await;
         if left > 0 && format == LogFormat::Text {
-            let _ = writeln!(
-                io::stdout(),
-                "ended with {left} steps or postbacks still to come"
-            );
+            let _ = writeln!(io::stdout(), "ended with {left} steps or postbacks still to come");
         }
     }
     ExitCode::SUCCESS
@@ -121,10 +99,7 @@ fn fail(code: u8, sentence: &str) -> ExitCode {
 
 fn exit_code(error: &StartError) -> u8 {
     match error {
-        StartError::Setting(_)
-        | StartError::Fixture(_)
-        | StartError::Certificates(_)
-        | StartError::Tls { .. } => 2,
+        StartError::Setting(_) | StartError::Fixture(_) | StartError::Certificates(_) | StartError::Tls { .. } => 2,
         StartError::PortInUse(_) => 3,
         StartError::Listen(..) => 1,
     }

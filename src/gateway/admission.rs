@@ -49,59 +49,35 @@ pub fn admit(
 ) -> Result<Admitted, Refusal> {
     use ReturnCode::*;
 
-    check(call.secure, NonHttps, || {
-        format!("the call came over plain HTTP: use https://{}/", call.host)
-    })?;
-    let credentials = call
-        .credentials
-        .as_ref()
-        .map_err(|why| refuse(MissingAuthentication, why.clone()))?;
+    check(call.secure, NonHttps, || format!("the call came over plain HTTP: use https://{}/", call.host))?;
+    let credentials = call.credentials.as_ref().map_err(|why| refuse(MissingAuthentication, why.clone()))?;
     let merchant = authenticate(&rules.merchants, credentials).ok_or_else(|| {
         let user = excerpt(&credentials.username);
         refuse(InvalidCredentials, format!("no merchant '{user}' with this password: it is the account's password that is wrong, not the payer's PIN"))
     })?;
     if rules.profile.key_required {
-        let key = call
-            .key
-            .ok_or_else(|| refuse(InvalidApiKey, "the Kpay-Key header is missing".into()))?;
+        let key = call.key.ok_or_else(|| refuse(InvalidApiKey, "the Kpay-Key header is missing".into()))?;
         check(merchant.has_key(key), InvalidApiKey, || {
-            format!(
-                "the Kpay-Key header is not the key of {}",
-                merchant.username
-            )
+            format!("the Kpay-Key header is not the key of {}", merchant.username)
         })?;
     }
     check(merchant.api_access, InvalidRemoteUser, || {
-        format!(
-            "{} may not use the API: set api_access in merchants.json",
-            merchant.username
-        )
+        format!("{} may not use the API: set api_access in merchants.json", merchant.username)
     })?;
     check(merchant.allows(call.peer), NotWhitelisted, || {
-        format!(
-            "{} is not in the whitelist of {} in merchants.json",
-            call.peer, merchant.username
-        )
+        format!("{} is not in the whitelist of {} in merchants.json", call.peer, merchant.username)
     })?;
 
     if let Body::TooLarge(limit) = call.body {
-        return Err(refuse(
-            MissingParameters,
-            format!("the body is larger than {limit} bytes"),
-        ));
+        return Err(refuse(MissingParameters, format!("the body is larger than {limit} bytes")));
     }
-    let message = message
-        .as_ref()
-        .map_err(|why| refuse(MissingParameters, why.clone()))?;
+    let message = message.as_ref().map_err(|why| refuse(MissingParameters, why.clone()))?;
     let missing = |why| refuse(MissingParameters, why);
     match message.text(Param::Action).map_err(missing)?.as_deref() {
         None | Some("pay") => {}
         Some("checkstatus") => return status_query(message, merchant).map_err(missing),
         Some(other) => {
-            return Err(missing(format!(
-                "action '{}' is neither pay nor checkstatus",
-                excerpt(other)
-            )));
+            return Err(missing(format!("action '{}' is neither pay nor checkstatus", excerpt(other))));
         }
     }
     let (draft, msisdn) = read_order(message, merchant, &rules.profile).map_err(missing)?;
@@ -109,53 +85,25 @@ pub fn admit(
     let retailer = merchant.retailer(&draft.retailerid);
     let id = &draft.retailerid;
     check(retailer != Retailer::Unknown, UnknownRetailer, || {
-        format!(
-            "retailerid '{}' is none of {}'s",
-            excerpt(id),
-            merchant.username
-        )
+        format!("retailerid '{}' is none of {}'s", excerpt(id), merchant.username)
     })?;
     check(retailer == Retailer::Enabled, RetailerNotEnabled, || {
-        format!(
-            "retailerid '{}' of {} is switched off",
-            excerpt(id),
-            merchant.username
-        )
+        format!("retailerid '{}' of {} is switched off", excerpt(id), merchant.username)
     })?;
     let method = Method::from_word(&draft.pmethod).ok_or_else(|| {
         let words = Method::ALL.map(Method::word).join(", ");
-        refuse(
-            UnknownMethod,
-            format!("pmethod '{}' is none of {words}", excerpt(&draft.pmethod)),
-        )
+        refuse(UnknownMethod, format!("pmethod '{}' is none of {words}", excerpt(&draft.pmethod)))
     })?;
     if let Some(id) = &draft.bankid {
         let bank = rules.banks.iter().find(|bank| bank.bankid == *id);
-        let bank = bank.ok_or_else(|| {
-            refuse(
-                UnknownBank,
-                format!("bankid '{}' is not in the table of banks", excerpt(id)),
-            )
-        })?;
-        check(bank.enabled, UnknownBank, || {
-            format!("bankid '{id}' ({}) is switched off", bank.name)
-        })?;
+        let bank =
+            bank.ok_or_else(|| refuse(UnknownBank, format!("bankid '{}' is not in the table of banks", excerpt(id))))?;
+        check(bank.enabled, UnknownBank, || format!("bankid '{id}' ({}) is switched off", bank.name))?;
     }
-    if let Some(limits) = rules
-        .profile
-        .amount_limits
-        .get(&method)
-        .filter(|_| draft.currency == Currency::Rwf)
-    {
+    if let Some(limits) = rules.profile.amount_limits.get(&method).filter(|_| draft.currency == Currency::Rwf) {
         let within = draft.amount.within(limits.min, limits.max);
         check(within, AmountOutOfRange, || {
-            format!(
-                "amount {} is outside {}–{} RWF for {}",
-                draft.amount,
-                limits.min,
-                limits.max,
-                method.word()
-            )
+            format!("amount {} is outside {}–{} RWF for {}", draft.amount, limits.min, limits.max, method.word())
         })?;
     }
     let used = ledger.by_refid(&merchant.username, &draft.refid);
@@ -174,11 +122,7 @@ fn refuse(code: ReturnCode, reason: String) -> Refusal {
 }
 
 fn check(holds: bool, code: ReturnCode, reason: impl FnOnce() -> String) -> Result<(), Refusal> {
-    if holds {
-        Ok(())
-    } else {
-        Err(refuse(code, reason()))
-    }
+    if holds { Ok(()) } else { Err(refuse(code, reason())) }
 }
 
 /// An order whose words have been read but not yet looked up.
@@ -197,48 +141,18 @@ struct Draft {
 
 impl Draft {
     fn with(self, method: Method, message: &Message<'_>) -> Order {
-        let Draft {
-            merchant,
-            refid,
-            msisdn,
-            amount,
-            currency,
-            bankid,
-            retailerid,
-            returl,
-            redirecturl,
-            ..
-        } = self;
+        let Draft { merchant, refid, msisdn, amount, currency, bankid, retailerid, returl, redirecturl, .. } = self;
         let record = message.record();
-        Order {
-            merchant,
-            refid,
-            msisdn,
-            amount,
-            currency,
-            method,
-            bankid,
-            retailerid,
-            returl,
-            redirecturl,
-            record,
-        }
+        Order { merchant, refid, msisdn, amount, currency, method, bankid, retailerid, returl, redirecturl, record }
     }
 }
 
 /// Reads the parameters of `pay`. All that are required must be there before any is found unusable, so that
 /// the first answer of an integrator's first try names what is missing.
-fn read_order(
-    message: &Message<'_>,
-    merchant: &Merchant,
-    profile: &Profile,
-) -> Result<(Draft, Msisdn), String> {
+fn read_order(message: &Message<'_>, merchant: &Merchant, profile: &Profile) -> Result<(Draft, Msisdn), String> {
     let mut missing = Vec::new();
     for param in Param::ALL {
-        let optional = matches!(
-            param,
-            Param::Action | Param::Currency | Param::Logourl | Param::Tid
-        );
+        let optional = matches!(param, Param::Action | Param::Currency | Param::Logourl | Param::Tid);
         if !optional && (param != Param::Bankid || profile.bankid_required) {
             missing.extend(message.required(param).err());
         }
@@ -246,11 +160,7 @@ fn read_order(
     if !missing.is_empty() {
         return Err(missing.join("; "));
     }
-    let text = |param| {
-        message
-            .required(param)
-            .map(|text| Box::<str>::from(text.trim()))
-    };
+    let text = |param| message.required(param).map(|text| Box::<str>::from(text.trim()));
     let named = |param: Param| move |why| format!("{}: {why}", param.name());
     let refid = message.refid_echo();
     if message.refid_is_number() && !refid.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -262,17 +172,13 @@ fn read_order(
     if refid.chars().count() > REFID_LIMIT {
         return Err(format!("refid: longer than {REFID_LIMIT} characters"));
     }
-    let msisdn =
-        Msisdn::parse(message.required(Param::Msisdn)?.trim()).map_err(named(Param::Msisdn))?;
+    let msisdn = Msisdn::parse(message.required(Param::Msisdn)?.trim()).map_err(named(Param::Msisdn))?;
     let amount = Amount::parse(&text(Param::Amount)?).map_err(named(Param::Amount))?;
     let currency = match message.text(Param::Currency)?.as_deref().map(str::trim) {
         None | Some("RWF") => Currency::Rwf,
         Some("USD") => Currency::Usd,
         Some(other) => {
-            return Err(format!(
-                "currency: '{}' is neither RWF nor USD",
-                excerpt(other)
-            ));
+            return Err(format!("currency: '{}' is neither RWF nor USD", excerpt(other)));
         }
     };
     let draft = Draft {
@@ -297,9 +203,5 @@ fn status_query(message: &Message<'_>, merchant: &Merchant) -> Result<Admitted, 
     if tid.is_empty() && refid.is_empty() {
         return Err("checkstatus needs tid or refid".into());
     }
-    Ok(Admitted::CheckStatus {
-        merchant: merchant.username.clone(),
-        tid: tid.into_owned(),
-        refid: refid.into_owned(),
-    })
+    Ok(Admitted::CheckStatus { merchant: merchant.username.clone(), tid: tid.into_owned(), refid: refid.into_owned() })
 }

@@ -13,10 +13,7 @@ pub struct Agenda<T> {
 
 impl<T> Default for Agenda<T> {
     fn default() -> Self {
-        Agenda {
-            entries: BTreeMap::new(),
-            next_number: 0,
-        }
+        Agenda { entries: BTreeMap::new(), next_number: 0 }
     }
 }
 
@@ -29,10 +26,7 @@ impl<T> Agenda<T> {
 
     /// The first entry due at or before `now`, with its moment.
     pub fn take(&mut self, now: Timestamp) -> Option<(Timestamp, T)> {
-        let first = self
-            .entries
-            .first_entry()
-            .filter(|entry| entry.key().0 <= now)?;
+        let first = self.entries.first_entry().filter(|entry| entry.key().0 <= now)?;
         let ((at, _), entry) = first.remove_entry();
         Some((at, entry))
     }

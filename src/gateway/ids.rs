@@ -27,28 +27,18 @@ impl Ids {
     pub fn new(seed: u64, repeatable: bool) -> Ids {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let checkout_offset = random.random_range(0..CHECKOUT_IDS);
-        Ids {
-            random,
-            counter: 0,
-            checkout_offset,
-            seeded: repeatable,
-        }
+        Ids { random, counter: 0, checkout_offset, seeded: repeatable }
     }
 
     /// The ids of one new transaction: tid and checkout id, both unique in this run.
     pub fn transaction(&mut self, form: TidForm, now: Timestamp) -> (Box<str>, Box<str>) {
         self.counter += 1;
-        let seconds = if self.seeded {
-            SEEDED_SECONDS + self.counter
-        } else {
-            now.unix_seconds()
-        };
+        let seconds = if self.seeded { SEEDED_SECONDS + self.counter } else { now.unix_seconds() };
         let tid = match form {
             TidForm::Plain => format!("E{}{seconds}", 697_000 + self.counter),
             TidForm::Kpy => format!("E{}KPY{seconds}", 50_117_000 + self.counter),
         };
-        let steps =
-            u128::from(self.counter) * u128::from(CHECKOUT_STEP) + u128::from(self.checkout_offset);
+        let steps = u128::from(self.counter) * u128::from(CHECKOUT_STEP) + u128::from(self.checkout_offset);
         let checkout = format!("A{:011}", steps % u128::from(CHECKOUT_IDS));
         (tid.into(), checkout.into())
     }
@@ -58,22 +48,15 @@ impl Ids {
         let (mut bits, last): (u128, u8) = (self.random.random(), self.random.random());
         let mut key = String::with_capacity(26);
         for _ in 0..25 {
-            key.push(char::from(
-                b"0123456789abcdefghijklmnopqrstuv"[(bits & 31) as usize],
-            ));
+            key.push(char::from(b"0123456789abcdefghijklmnopqrstuv"[(bits & 31) as usize]));
             bits >>= 5;
         }
-        key.push(char::from(
-            b"0123456789abcdefghijklmnopqrstuv"[usize::from(last & 31)],
-        ));
+        key.push(char::from(b"0123456789abcdefghijklmnopqrstuv"[usize::from(last & 31)]));
         key
     }
 
     /// Ten digits.
     pub fn momtransactionid(&mut self) -> Box<str> {
-        self.random
-            .random_range(2_000_000_000_u64..3_000_000_000)
-            .to_string()
-            .into()
+        self.random.random_range(2_000_000_000_u64..3_000_000_000).to_string().into()
     }
 }

@@ -82,11 +82,7 @@ impl Journal {
     /// Adds an entry.
     pub fn add(&mut self, at: Timestamp, event: Event) {
         self.last += 1;
-        let entry = Entry {
-            number: self.last,
-            at,
-            event,
-        };
+        let entry = Entry { number: self.last, at, event };
         self.weight += entry.weight();
         self.entries.push_back(entry);
         while self.weight > WEIGHT_LIMIT {
@@ -104,10 +100,7 @@ impl Journal {
 
     /// The entries after number `cursor` that are still here.
     pub fn after(&self, cursor: u64) -> impl DoubleEndedIterator<Item = &Entry> {
-        let first = self
-            .entries
-            .front()
-            .map_or(self.last + 1, |entry| entry.number);
+        let first = self.entries.front().map_or(self.last + 1, |entry| entry.number);
         let skip = usize::try_from((cursor + 1).saturating_sub(first)).unwrap_or(usize::MAX);
         self.entries.range(skip.min(self.entries.len())..)
     }
@@ -126,30 +119,16 @@ impl Entry {
     fn weight(&self) -> usize {
         let inside = match &self.event {
             Event::Call(call) => {
-                let reason = call
-                    .refusal
-                    .as_ref()
-                    .map_or(0, |refusal| refusal.reason.len());
-                size_of::<CallRecord>()
-                    + call.refid.len()
-                    + call.tid.len()
-                    + call.summary.len()
-                    + reason
-                    + 64
+                let reason = call.refusal.as_ref().map_or(0, |refusal| refusal.reason.len());
+                size_of::<CallRecord>() + call.refid.len() + call.tid.len() + call.summary.len() + reason + 64
             }
-            Event::Settled {
-                tid, statusdesc, ..
-            } => tid.len() + statusdesc.len() + 16,
+            Event::Settled { tid, statusdesc, .. } => tid.len() + statusdesc.len() + 16,
             Event::Delivery(delivery) => {
                 let headers = |list: &[(String, String)]| {
-                    list.iter()
-                        .map(|(name, value)| name.len() + value.len() + 64)
-                        .sum::<usize>()
+                    list.iter().map(|(name, value)| name.len() + value.len() + 64).sum::<usize>()
                 };
-                let answer = delivery
-                    .outcome
-                    .as_ref()
-                    .map_or(256, |answer| answer.body.len() + headers(&answer.headers));
+                let answer =
+                    delivery.outcome.as_ref().map_or(256, |answer| answer.body.len() + headers(&answer.headers));
                 size_of::<Delivery>()
                     + delivery.postback.body.len()
                     + delivery.url.len() * 2

@@ -24,11 +24,7 @@ impl Ledger {
         let order = &transaction.order;
         match self.by_refid.get_mut(&order.merchant) {
             Some(refids) => refids.insert(order.refid.clone(), position),
-            None => self
-                .by_refid
-                .entry(order.merchant.clone())
-                .or_default()
-                .insert(order.refid.clone(), position),
+            None => self.by_refid.entry(order.merchant.clone()).or_default().insert(order.refid.clone(), position),
         };
         self.transactions.push(transaction);
         position

@@ -48,12 +48,10 @@ impl TryFrom<String> for Network {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let network = text
-            .parse::<IpNet>()
-            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        network.map(Network).map_err(|_| {
-            format!("'{text}' is neither an address nor a network: write 127.0.0.1 or 10.0.0.0/8")
-        })
+        let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        network
+            .map(Network)
+            .map_err(|_| format!("'{text}' is neither an address nor a network: write 127.0.0.1 or 10.0.0.0/8"))
     }
 }
 
@@ -66,9 +64,7 @@ impl Merchant {
 
     /// Whether a call may come from there.
     pub fn allows(&self, peer: IpAddr) -> bool {
-        self.whitelist
-            .iter()
-            .any(|network| network.0.contains(&peer))
+        self.whitelist.iter().any(|network| network.0.contains(&peer))
     }
 
     /// Compares the key in constant time.
@@ -79,20 +75,11 @@ impl Merchant {
 
 /// The merchant whose user and password these are. Every account is compared to its end, so that the time
 /// taken tells neither which part was wrong nor whether the user exists.
-pub fn authenticate<'a>(
-    merchants: &'a [Merchant],
-    credentials: &Credentials,
-) -> Option<&'a Merchant> {
+pub fn authenticate<'a>(merchants: &'a [Merchant], credentials: &Credentials) -> Option<&'a Merchant> {
     let mut found = None;
     for merchant in merchants {
-        let user: Choice = merchant
-            .username
-            .as_bytes()
-            .ct_eq(credentials.username.as_bytes());
-        let password: Choice = merchant
-            .password
-            .as_bytes()
-            .ct_eq(credentials.password.as_bytes());
+        let user: Choice = merchant.username.as_bytes().ct_eq(credentials.username.as_bytes());
+        let password: Choice = merchant.password.as_bytes().ct_eq(credentials.password.as_bytes());
         if bool::from(user & password) {
             found = Some(merchant);
         }

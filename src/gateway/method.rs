@@ -20,13 +20,7 @@ pub enum Method {
 
 impl Method {
     /// All of them, in the guide's order.
-    pub const ALL: [Method; 5] = [
-        Method::Cc,
-        Method::Momo,
-        Method::Bank,
-        Method::Spenn,
-        Method::SmartCash,
-    ];
+    pub const ALL: [Method; 5] = [Method::Cc, Method::Momo, Method::Bank, Method::Spenn, Method::SmartCash];
 
     /// KPay's word for it.
     pub fn word(self) -> &'static str {

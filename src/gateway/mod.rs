@@ -120,11 +120,7 @@ impl Gateway {
     /// Forgets everything; deliveries still under way belong to a world that is gone.
     pub fn reset(&mut self) {
         let (generation, postbacks) = (self.generation + 1, self.postbacks);
-        *self = Gateway {
-            generation,
-            postbacks,
-            ..Gateway::new(self.settings.clone())
-        };
+        *self = Gateway { generation, postbacks, ..Gateway::new(self.settings.clone()) };
     }
 
     /// Answers a call to the KPay endpoint.
@@ -135,30 +131,18 @@ impl Gateway {
         };
         match admit(call, &message, &self.settings.rules, &self.ledger) {
             Ok(Admitted::Pay(order, msisdn)) => self.pay(call, order, &msisdn, now),
-            Ok(Admitted::CheckStatus {
-                merchant,
-                tid,
-                refid,
-            }) => self.check_status(call.peer, &merchant, &tid, &refid, now),
+            Ok(Admitted::CheckStatus { merchant, tid, refid }) => {
+                self.check_status(call.peer, &merchant, &tid, &refid, now)
+            }
             Err(refusal) => {
-                let refid = message
-                    .as_ref()
-                    .map(Message::refid_echo)
-                    .unwrap_or_default();
+                let refid = message.as_ref().map(Message::refid_echo).unwrap_or_default();
                 let authkey = self.ids.authkey();
                 let table = self.settings.rules.profile.codes;
                 let body = wire::refused(refusal.code, table, None, &authkey, "", &refid);
                 let action = message.as_ref().map_or("", Message::action);
-                let record = CallRecord {
-                    action,
-                    refid: refid.into(),
-                    ..self.refusal_record(call.peer, &refusal)
-                };
+                let record = CallRecord { action, refid: refid.into(), ..self.refusal_record(call.peer, &refusal) };
                 self.journal.add(now, Event::Call(Box::new(record)));
-                Answered {
-                    body,
-                    refusal: Some(refusal),
-                }
+                Answered { body, refusal: Some(refusal) }
             }
         }
     }
@@ -171,13 +155,9 @@ impl Gateway {
         let scenario = Arc::clone(&transaction.scenario);
         let (body, refusal) = match &scenario.answer {
             Script::Accepted => {
-                let blank =
-                    transaction.order.method == Method::Momo && profile.momo_url == MomoUrl::Blank;
-                let url = if blank {
-                    " ".into()
-                } else {
-                    format!("https://{}/checkout/{}", call.host, transaction.checkout)
-                };
+                let blank = transaction.order.method == Method::Momo && profile.momo_url == MomoUrl::Blank;
+                let url =
+                    if blank { " ".into() } else { format!("https://{}/checkout/{}", call.host, transaction.checkout) };
                 (wire::accepted(&url, &authkey, transaction), None)
             }
             Script::Settled(settlement) => {
@@ -188,27 +168,14 @@ impl Gateway {
                 let code = refused.retcode.0;
                 let statusmsg = refused.statusmsg.as_deref().filter(|_| profile.statusmsg);
                 let order = &transaction.order;
-                let body = wire::refused(
-                    code,
-                    profile.codes,
-                    statusmsg,
-                    &authkey,
-                    &transaction.tid,
-                    &order.refid,
-                );
+                let body = wire::refused(code, profile.codes, statusmsg, &authkey, &transaction.tid, &order.refid);
                 let settlement = Settlement {
                     statusid: "02".to_owned().try_into().expect("02 is a statusid"),
                     statusdesc: Some(code.reply(profile.codes).into()),
                 };
                 self.settle(position, &settlement, now);
                 let why = refused.statusmsg.as_deref().unwrap_or(code.meaning());
-                (
-                    body,
-                    Some(Refusal {
-                        code,
-                        reason: format!("scenario {}: {why}", scenario.name),
-                    }),
-                )
+                (body, Some(Refusal { code, reason: format!("scenario {}: {why}", scenario.name) }))
             }
         };
         self.record_payment(call.peer, position, refusal.clone(), now);
@@ -236,11 +203,7 @@ impl Gateway {
     fn choose(&self, msisdn: &Msisdn) -> Arc<Scenario> {
         let scenarios = &self.settings.scenarios;
         let chosen = scenarios.iter().find(|scenario| scenario.takes(msisdn));
-        let chosen = chosen.or_else(|| {
-            scenarios
-                .iter()
-                .find(|scenario| &*scenario.name == "approve")
-        });
+        let chosen = chosen.or_else(|| scenarios.iter().find(|scenario| &*scenario.name == "approve"));
         Arc::clone(chosen.expect("loading the scenarios made sure of approve"))
     }
 
@@ -251,23 +214,10 @@ impl Gateway {
             MomTransactionIdForm::Number => transaction.reserved_momtransactionid.clone(),
             MomTransactionIdForm::Seconds => now.unix_seconds().to_string().into(),
         };
-        transaction.settle(
-            settlement,
-            profile.text(settlement.statusid.as_str()),
-            momtransactionid,
-            now,
-        );
+        transaction.settle(settlement, profile.text(settlement.statusid.as_str()), momtransactionid, now);
         if let Some(outcome) = &transaction.outcome {
-            let (statusid, statusdesc) =
-                (outcome.statusid.as_str().into(), outcome.statusdesc.clone());
-            self.journal.add(
-                now,
-                Event::Settled {
-                    tid: transaction.tid.clone(),
-                    statusid,
-                    statusdesc,
-                },
-            );
+            let (statusid, statusdesc) = (outcome.statusid.as_str().into(), outcome.statusdesc.clone());
+            self.journal.add(now, Event::Settled { tid: transaction.tid.clone(), statusid, statusdesc });
         }
     }
 
@@ -285,29 +235,15 @@ impl Gateway {
         self.agenda.put(at, Due::Step(position, index));
     }
 
-    fn check_status(
-        &mut self,
-        peer: IpAddr,
-        merchant: &str,
-        tid: &str,
-        refid: &str,
-        now: Timestamp,
-    ) -> Answered {
+    fn check_status(&mut self, peer: IpAddr, merchant: &str, tid: &str, refid: &str, now: Timestamp) -> Answered {
         let pending = self.settings.rules.profile.text("03");
         let ledger = &self.ledger;
         // Real clients send a right tid with a wrong refid, or their refid as the tid (O).
-        let found = ledger
-            .by_tid(merchant, tid)
-            .or_else(|| ledger.by_refid(merchant, refid));
-        let found = found
-            .or_else(|| ledger.by_refid(merchant, tid))
-            .or_else(|| ledger.by_tid(merchant, refid));
+        let found = ledger.by_tid(merchant, tid).or_else(|| ledger.by_refid(merchant, refid));
+        let found = found.or_else(|| ledger.by_refid(merchant, tid)).or_else(|| ledger.by_tid(merchant, refid));
         let Some(transaction) = found else {
             let reason = format!("{merchant} has no transaction with this tid or refid");
-            let refusal = Refusal {
-                code: ReturnCode::TransactionNotFound,
-                reason,
-            };
+            let refusal = Refusal { code: ReturnCode::TransactionNotFound, reason };
             let record = CallRecord {
                 action: "checkstatus",
                 tid: tid.into(),
@@ -315,10 +251,7 @@ impl Gateway {
                 ..self.refusal_record(peer, &refusal)
             };
             self.journal.add(now, Event::Call(Box::new(record)));
-            return Answered {
-                body: wire::not_found(),
-                refusal: Some(refusal),
-            };
+            return Answered { body: wire::not_found(), refusal: Some(refusal) };
         };
         let body = wire::status(transaction, &pending);
         let (code, reply) = match &transaction.outcome {
@@ -337,10 +270,7 @@ impl Gateway {
             refusal: None,
         };
         self.journal.add(now, Event::Call(Box::new(record)));
-        Answered {
-            body,
-            refusal: None,
-        }
+        Answered { body, refusal: None }
     }
 
     fn refusal_record(&self, peer: IpAddr, refusal: &Refusal) -> CallRecord {
@@ -358,25 +288,12 @@ impl Gateway {
         }
     }
 
-    fn record_payment(
-        &mut self,
-        peer: IpAddr,
-        position: Position,
-        refusal: Option<Refusal>,
-        now: Timestamp,
-    ) {
-        let Transaction {
-            tid,
-            order,
-            scenario,
-            outcome,
-            ..
-        } = self.ledger.get(position);
+    fn record_payment(&mut self, peer: IpAddr, position: Position, refusal: Option<Refusal>, now: Timestamp) {
+        let Transaction { tid, order, scenario, outcome, .. } = self.ledger.get(position);
         let (code, reply) = match (&refusal, outcome) {
-            (Some(refusal), _) => (
-                self.number(refusal.code),
-                refusal.code.reply(self.settings.rules.profile.codes).into(),
-            ),
+            (Some(refusal), _) => {
+                (self.number(refusal.code), refusal.code.reply(self.settings.rules.profile.codes).into())
+            }
             (None, Some(outcome)) => (0, outcome.statusdesc.clone()),
             (None, None) => (0, "PENDING".into()),
         };
@@ -385,12 +302,7 @@ impl Gateway {
             peer,
             refid: order.refid.clone(),
             tid: tid.clone(),
-            summary: format!(
-                "{} {} {}",
-                order.amount,
-                order.currency,
-                order.method.word()
-            ),
+            summary: format!("{} {} {}", order.amount, order.currency, order.method.word()),
             code: code.to_string().into(),
             reply,
             scenario: Some(scenario.name.clone()),
@@ -402,11 +314,7 @@ impl Gateway {
     /// When there is next something to do: a step, or a postback that may leave at once.
     pub fn next_due(&self) -> Option<Timestamp> {
         let may_leave = !self.waiting.is_empty() && self.lanes.len() < IN_FLIGHT_LIMIT;
-        if may_leave {
-            Some(Timestamp::ZERO)
-        } else {
-            self.agenda.next()
-        }
+        if may_leave { Some(Timestamp::ZERO) } else { self.agenda.next() }
     }
 
     /// Does what is due and returns the postbacks that leave now. Of one transaction at most one is under
@@ -472,11 +380,7 @@ impl Gateway {
         if attempt <= self.settings.retries && delivery.wants_retry() {
             self.postbacks += 1;
             let pause = Duration::from_secs(1 << (attempt - 1).min(16));
-            let again = Postback {
-                number: self.postbacks,
-                attempt: attempt + 1,
-                ..delivery.postback.clone()
-            };
+            let again = Postback { number: self.postbacks, attempt: attempt + 1, ..delivery.postback.clone() };
             self.agenda.put(now.after(pause), Due::Retry(again));
         }
         self.journal.add(now, Event::Delivery(Arc::new(delivery)));
@@ -484,7 +388,6 @@ impl Gateway {
 
     /// Takes note of a connection that failed before there was a call.
     pub fn handle_connection_failure(&mut self, peer: IpAddr, problem: String, now: Timestamp) {
-        self.journal
-            .add(now, Event::ConnectionFailed { peer, problem });
+        self.journal.add(now, Event::ConnectionFailed { peer, problem });
     }
 }

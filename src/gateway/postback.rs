@@ -125,10 +125,7 @@ impl Delivery {
             status => return Some(format!("answered HTTP {status}; a listener answers 200 once it has kept the result")),
         }
         if answer.cut {
-            return Some(format!(
-                "answered more than {} KiB; the rest was not read",
-                Answer::LIMIT / 1024
-            ));
+            return Some(format!("answered more than {} KiB; the rest was not read", Answer::LIMIT / 1024));
         }
         wire::acknowledgement_complaint(&answer.body, &self.postback.tid, &self.postback.refid)
     }

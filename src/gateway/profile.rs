@@ -111,23 +111,15 @@ impl Settles {
         let Some(second) = self.at_second else {
             return earliest;
         };
-        let minute =
-            Timestamp::from_unix_seconds(earliest.unix_seconds() / 60 * 60 + u64::from(second));
-        if minute >= earliest {
-            minute
-        } else {
-            minute.after(std::time::Duration::from_secs(60))
-        }
+        let minute = Timestamp::from_unix_seconds(earliest.unix_seconds() / 60 * 60 + u64::from(second));
+        if minute >= earliest { minute } else { minute.after(std::time::Duration::from_secs(60)) }
     }
 }
 
 impl Profile {
     /// `statusdesc` for a `statusid`: the profile's text, or the guide's for a processor's own error code (D).
     pub fn text(&self, statusid: &str) -> Box<str> {
-        self.texts
-            .get(statusid)
-            .cloned()
-            .unwrap_or_else(|| "An internal error caused the operation to fail".into())
+        self.texts.get(statusid).cloned().unwrap_or_else(|| "An internal error caused the operation to fail".into())
     }
 
     /// What a file can hold that no payment could use.
@@ -135,10 +127,7 @@ impl Profile {
         if self.settles.at_second.is_some_and(|second| second > 59) {
             return Some("settles.at_second: a minute's seconds go from 0 to 59".into());
         }
-        let inverted = self
-            .amount_limits
-            .iter()
-            .find(|(_, limits)| limits.min > limits.max);
+        let inverted = self.amount_limits.iter().find(|(_, limits)| limits.min > limits.max);
         inverted.map(|(method, _)| format!("amount_limits.{}: min is more than max", method.word()))
     }
 }

@@ -154,8 +154,6 @@ impl ReturnCode {
 
     /// The code that a scenario names by the guide's number; `None` when no call can be refused with it by script.
     pub fn scripted(number: u16) -> Option<ReturnCode> {
-        Self::ALL.into_iter().find(|code| {
-            code.number(CodeTable::Guide) == number && *code != Self::TransactionNotFound
-        })
+        Self::ALL.into_iter().find(|code| code.number(CodeTable::Guide) == number && *code != Self::TransactionNotFound)
     }
 }

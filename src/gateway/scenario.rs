@@ -104,22 +104,13 @@ pub struct Settlement {
 impl Scenario {
     /// Whether it takes a payment by this payer.
     pub fn takes(&self, msisdn: &Msisdn) -> bool {
-        self.when
-            .as_ref()
-            .is_some_and(|when| when.msisdn.contains(msisdn))
+        self.when.as_ref().is_some_and(|when| when.msisdn.contains(msisdn))
     }
 
     /// What a file can hold that reads well and can never work.
     pub fn complaint(&self) -> Option<String> {
-        if self
-            .when
-            .as_ref()
-            .is_some_and(|when| when.msisdn.is_empty())
-        {
-            return Some(
-                "when.msisdn: an empty list never matches; name a number or leave `when` out"
-                    .into(),
-            );
+        if self.when.as_ref().is_some_and(|when| when.msisdn.is_empty()) {
+            return Some("when.msisdn: an empty list never matches; name a number or leave `when` out".into());
         }
         None
     }

@@ -31,10 +31,7 @@ impl Timestamp {
     /// The moment `span` later; stays at the end of time instead of overflowing.
     #[must_use]
     pub fn after(self, span: Duration) -> Self {
-        Timestamp(
-            self.0
-                .saturating_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)),
-        )
+        Timestamp(self.0.saturating_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)))
     }
 
     /// How long ago `earlier` was; zero when it is not earlier.
@@ -62,11 +59,9 @@ impl std::str::FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            |_| format!("'{text}' is not a span of time: write it like 1s, 500ms or 1m 30s");
+        let wrong = |_| format!("'{text}' is not a span of time: write it like 1s, 500ms or 1m 30s");
         let span: jiff::SignedDuration = text.parse().map_err(wrong)?;
-        let span = Duration::try_from(span)
-            .map_err(|_| format!("'{text}' is negative: a span lasts at least 0s"))?;
+        let span = Duration::try_from(span).map_err(|_| format!("'{text}' is negative: a span lasts at least 0s"))?;
         Ok(Span(span))
     }
 }

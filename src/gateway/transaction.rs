@@ -59,19 +59,12 @@ impl Amount {
             return wrong("has more than two decimals");
         }
         let whole = whole.trim_start_matches('0');
-        let whole: u64 = if whole.is_empty() {
-            0
-        } else {
-            whole.parse().unwrap_or(u64::MAX)
-        };
+        let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().unwrap_or(u64::MAX) };
         if whole > Self::MOST {
             return wrong("is more than 999999999999999, the most that the sandbox takes");
         }
-        let hundredths = fraction
-            .bytes()
-            .chain(*b"00")
-            .take(2)
-            .fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+        let hundredths =
+            fraction.bytes().chain(*b"00").take(2).fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
         match whole * 100 + hundredths {
             0 => wrong("is not a positive number"),
             amount => Ok(Amount(amount)),
@@ -119,15 +112,9 @@ pub struct Msisdn(Box<str>);
 impl Msisdn {
     /// Reads a number; the error says what was wrong and what to write.
     pub fn parse(text: &str) -> Result<Msisdn, String> {
-        let digits: String = text
-            .chars()
-            .filter(|c| !matches!(c, '+' | ' ' | '-' | '(' | ')' | '.'))
-            .collect();
+        let digits: String = text.chars().filter(|c| !matches!(c, '+' | ' ' | '-' | '(' | ')' | '.')).collect();
         if !digits.bytes().all(|byte| byte.is_ascii_digit()) || !(9..=15).contains(&digits.len()) {
-            return Err(format!(
-                "'{}' is not a phone number: write it like 0783300000 or 250783300000",
-                excerpt(text)
-            ));
+            return Err(format!("'{}' is not a phone number: write it like 0783300000 or 250783300000", excerpt(text)));
         }
         let national = match digits.strip_prefix("250") {
             Some(rest) if rest.len() == 9 => format!("0{rest}"),
@@ -168,12 +155,8 @@ impl TryFrom<String> for StatusId {
 
     fn try_from(text: String) -> Result<Self, String> {
         match text.as_str() {
-            "03" => {
-                Err("a payment cannot settle as 03, which means pending: leave the step out".into())
-            }
-            _ if (1..=8).contains(&text.len())
-                && text.bytes().all(|byte| byte.is_ascii_digit()) =>
-            {
+            "03" => Err("a payment cannot settle as 03, which means pending: leave the step out".into()),
+            _ if (1..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()) => {
                 Ok(StatusId(text.into()))
             }
             _ => Err(format!(
@@ -237,11 +220,7 @@ impl Transaction {
         self.outcome = Some(Outcome {
             statusid: settlement.statusid.clone(),
             statusdesc: settlement.statusdesc.clone().unwrap_or(text),
-            momtransactionid: if successful {
-                momtransactionid
-            } else {
-                Box::default()
-            },
+            momtransactionid: if successful { momtransactionid } else { Box::default() },
             at: now,
         });
     }

@@ -13,10 +13,7 @@ use super::transaction::{Transaction, excerpt};
 
 /// Every parameter that KPay knows, in the guide's order (D).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(
-    missing_docs,
-    reason = "each is KPay's own word, explained in `meaning`"
-)]
+#[allow(missing_docs, reason = "each is KPay's own word, explained in `meaning`")]
 pub enum Param {
     Action,
     Msisdn,
@@ -61,34 +58,19 @@ impl Param {
     fn row(self) -> (&'static str, &'static str) {
         match self {
             Param::Action => ("action", "`pay` (also when left out) or `checkstatus`"),
-            Param::Msisdn => (
-                "msisdn",
-                "the payer's number: `07XXXXXXXX`, `2507XXXXXXXX`, `+` and blanks allowed",
-            ),
+            Param::Msisdn => ("msisdn", "the payer's number: `07XXXXXXXX`, `2507XXXXXXXX`, `+` and blanks allowed"),
             Param::Email => ("email", "the payer's address"),
             Param::Details => ("details", "what is paid for"),
-            Param::Refid => (
-                "refid",
-                "your reference, used once; a string, or a number of digits, echoed unchanged",
-            ),
-            Param::Amount => (
-                "amount",
-                "a positive number or numeric string, at most two decimals",
-            ),
+            Param::Refid => ("refid", "your reference, used once; a string, or a number of digits, echoed unchanged"),
+            Param::Amount => ("amount", "a positive number or numeric string, at most two decimals"),
             Param::Currency => ("currency", "`RWF` (also when left out) or `USD`"),
             Param::Cname => ("cname", "the payer's name"),
             Param::Cnumber => ("cnumber", "your number for the payer"),
             Param::Pmethod => ("pmethod", "`cc`, `momo`, `bank`, `spenn` or `smartcash`"),
             Param::Retailerid => ("retailerid", "your retailer id, string or number"),
-            Param::Returl => (
-                "returl",
-                "where the postback goes; without a scheme it is taken as http",
-            ),
+            Param::Returl => ("returl", "where the postback goes; without a scheme it is taken as http"),
             Param::Redirecturl => ("redirecturl", "where the payer's browser goes in the end"),
-            Param::Bankid => (
-                "bankid",
-                "a bank's id; optional under `observed` and `portal`",
-            ),
+            Param::Bankid => ("bankid", "a bank's id; optional under `observed` and `portal`"),
             Param::Logourl => ("logourl", "a picture for the checkout page"),
             Param::Tid => ("tid", "KPay's id, for `checkstatus`"),
         }
@@ -119,36 +101,26 @@ pub struct Message<'a> {
 impl<'a> Message<'a> {
     /// Reads a body; the error says what is wrong with it.
     pub fn parse(body: &'a [u8]) -> Result<Message<'a>, String> {
-        let text = std::str::from_utf8(body).map_err(|error| {
-            format!(
-                "the body is not UTF-8: byte {} is wrong",
-                error.valid_up_to()
-            )
-        })?;
+        let text = std::str::from_utf8(body)
+            .map_err(|error| format!("the body is not UTF-8: byte {} is wrong", error.valid_up_to()))?;
         let text = text.trim_start_matches('\u{feff}').trim();
         match text.as_bytes().first() {
             None => return Err("the body is empty: send a JSON object".into()),
             Some(b'{') => {}
             Some(b'[') => return Err("the body is a JSON array: send the object itself".into()),
             Some(b'"') => {
-                return Err(
-                    "the body is a JSON string: send the object itself, encoded once".into(),
-                );
+                return Err("the body is a JSON string: send the object itself, encoded once".into());
             }
             Some(_) if text.contains('=') => {
-                return Err(
-                    "the body is a form, not JSON: send the JSON itself as the body".into(),
-                );
+                return Err("the body is a form, not JSON: send the JSON itself as the body".into());
             }
             Some(_) => return Err("the body is not a JSON object".into()),
         }
-        let message: Message = serde_json::from_str(text)
-            .map_err(|error| format!("the body is not usable JSON: {error}"))?;
+        let message: Message =
+            serde_json::from_str(text).map_err(|error| format!("the body is not usable JSON: {error}"))?;
         for (name, value) in &message.extra {
             // A raw value is read without a limit to its nesting; a parsed one has serde_json's, 128.
-            if value.get().starts_with(['[', '{'])
-                && serde_json::from_str::<serde_json::Value>(value.get()).is_err()
-            {
+            if value.get().starts_with(['[', '{']) && serde_json::from_str::<serde_json::Value>(value.get()).is_err() {
                 return Err(format!("{}: nested too deeply", excerpt(name)));
             }
         }
@@ -162,8 +134,7 @@ impl<'a> Message<'a> {
         };
         let unusable = |what: &str| Err(format!("{} is {what}: send a string", param.name()));
         let text = match raw.as_bytes()[0] {
-            b'"' => unquoted(raw)
-                .map_err(|error| format!("{} cannot be read: {error}", param.name()))?,
+            b'"' => unquoted(raw).map_err(|error| format!("{} cannot be read: {error}", param.name()))?,
             b'n' => return Ok(None),
             b't' | b'f' => return unusable("true or false"),
             b'[' => return unusable("an array"),
@@ -175,11 +146,10 @@ impl<'a> Message<'a> {
 
     /// A parameter that must be there.
     pub fn required(&self, param: Param) -> Result<Cow<'a, str>, String> {
-        self.text(param)?
-            .ok_or_else(|| match self.known[param as usize] {
-                None => format!("{} is missing", param.name()),
-                Some(_) => format!("{} is blank", param.name()),
-            })
+        self.text(param)?.ok_or_else(|| match self.known[param as usize] {
+            None => format!("{} is missing", param.name()),
+            Some(_) => format!("{} is blank", param.name()),
+        })
     }
 
     /// The refid as it is echoed: unchanged, as a string; empty when it cannot be read.
@@ -203,16 +173,8 @@ impl<'a> Message<'a> {
 
     /// What is kept for the record beside the parameters that an order interprets.
     pub fn record(&self) -> Box<[(Box<str>, Box<str>)]> {
-        let known = [
-            Param::Email,
-            Param::Details,
-            Param::Cname,
-            Param::Cnumber,
-            Param::Logourl,
-        ]
-        .into_iter();
-        let known =
-            known.filter_map(|param| Some((param.name().into(), self.text(param).ok()??.into())));
+        let known = [Param::Email, Param::Details, Param::Cname, Param::Cnumber, Param::Logourl].into_iter();
+        let known = known.filter_map(|param| Some((param.name().into(), self.text(param).ok()??.into())));
         let extra = self.extra.iter().map(|(name, raw)| {
             let value = unquoted(raw.get()).unwrap_or(Cow::Borrowed(raw.get()));
             (name.as_ref().into(), value.into())
@@ -222,10 +184,7 @@ impl<'a> Message<'a> {
 }
 
 fn unquoted(raw: &str) -> Result<Cow<'_, str>, serde_json::Error> {
-    match raw
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-    {
+    match raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(inside) if !inside.contains('\\') => Ok(Cow::Borrowed(inside)),
         Some(_) => serde_json::from_str::<String>(raw).map(Cow::Owned),
         None => Ok(Cow::Borrowed(raw)),
@@ -248,10 +207,7 @@ impl<'de> Visitor<'de> for MessageVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Message<'de>, A::Error> {
-        let mut message = Message {
-            known: [None; Param::ALL.len()],
-            extra: Vec::new(),
-        };
+        let mut message = Message { known: [None; Param::ALL.len()], extra: Vec::new() };
         while let Some(Name(name)) = map.next_key()? {
             let value: &RawValue = map.next_value()?;
             let twice = match Param::ALL.into_iter().find(|param| param.name() == name) {
@@ -263,15 +219,10 @@ impl<'de> Visitor<'de> for MessageVisitor {
                 }
             };
             if twice {
-                return Err(de::Error::custom(format!(
-                    "{} stands there twice",
-                    excerpt(&name)
-                )));
+                return Err(de::Error::custom(format!("{} stands there twice", excerpt(&name))));
             }
             if message.extra.len() > PARAMETER_LIMIT {
-                return Err(de::Error::custom(format!(
-                    "more than {PARAMETER_LIMIT} parameters"
-                )));
+                return Err(de::Error::custom(format!("more than {PARAMETER_LIMIT} parameters")));
             }
         }
         Ok(message)
@@ -295,15 +246,7 @@ pub fn accepted(url: &str, authkey: &str, transaction: &Transaction) -> Vec<u8> 
         retcode: u16,
     }
     let (tid, refid) = (&transaction.tid, &transaction.order.refid);
-    json(&Accepted {
-        reply: "PENDING",
-        url,
-        success: 1,
-        authkey,
-        tid,
-        refid,
-        retcode: 0,
-    })
+    json(&Accepted { reply: "PENDING", url, success: 1, authkey, tid, refid, retcode: 0 })
 }
 
 /// `pay`, refused (D; `statusmsg` O). The tid is empty when no transaction came to exist (A).
@@ -372,18 +315,12 @@ struct State<'a> {
 impl<'a> State<'a> {
     fn of(transaction: &'a Transaction, pending: &'a str) -> State<'a> {
         match &transaction.outcome {
-            None => State {
-                statusid: "03",
-                statusdesc: pending,
-                momtransactionid: "",
-                payaccount: None,
-            },
+            None => State { statusid: "03", statusdesc: pending, momtransactionid: "", payaccount: None },
             Some(outcome) => State {
                 statusid: outcome.statusid.as_str(),
                 statusdesc: &outcome.statusdesc,
                 momtransactionid: &outcome.momtransactionid,
-                payaccount: (outcome.statusid.as_str() == "01")
-                    .then_some(&*transaction.order.msisdn),
+                payaccount: (outcome.statusid.as_str() == "01").then_some(&*transaction.order.msisdn),
             },
         }
     }
@@ -403,21 +340,9 @@ struct Documented<'a> {
 
 /// `checkstatus`; `pending` are the words for a payment that is (O: they contain "Pending").
 pub fn status(transaction: &Transaction, pending: &str) -> Vec<u8> {
-    let State {
-        statusid,
-        statusdesc,
-        momtransactionid,
-        payaccount,
-    } = State::of(transaction, pending);
+    let State { statusid, statusdesc, momtransactionid, payaccount } = State::of(transaction, pending);
     let (tid, refid) = (&transaction.tid, &transaction.order.refid);
-    json(&Documented {
-        tid,
-        refid,
-        momtransactionid,
-        payaccount,
-        statusid,
-        statusdesc,
-    })
+    json(&Documented { tid, refid, momtransactionid, payaccount, statusid, statusdesc })
 }
 
 /// `checkstatus` of what is not there (D).
@@ -446,25 +371,12 @@ pub fn postback(transaction: &Transaction, fields: PostbackFields, pending: &str
     let body = match fields {
         PostbackFields::Documented => status(transaction, pending),
         PostbackFields::Observed => {
-            let State {
-                statusid,
-                statusdesc,
-                momtransactionid,
-                ..
-            } = State::of(transaction, pending);
+            let State { statusid, statusdesc, momtransactionid, .. } = State::of(transaction, pending);
             let (tid, refid) = (&transaction.tid, &transaction.order.refid);
-            json(&Observed {
-                tid,
-                refid,
-                momtransactionid,
-                statusdesc,
-                statusid,
-            })
+            json(&Observed { tid, refid, momtransactionid, statusdesc, statusid })
         }
     };
-    String::from_utf8(body)
-        .expect("serde_json writes UTF-8")
-        .into()
+    String::from_utf8(body).expect("serde_json writes UTF-8").into()
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {
@@ -473,8 +385,7 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 
 /// What is wrong with a listener's answer; `None` when it is what the guide asks for (D).
 pub fn acknowledgement_complaint(body: &[u8], tid: &str, refid: &str) -> Option<String> {
-    let wanted =
-        || format!(r#"the guide asks for {{"tid":"{tid}","refid":"{refid}","reply":"OK"}}"#);
+    let wanted = || format!(r#"the guide asks for {{"tid":"{tid}","refid":"{refid}","reply":"OK"}}"#);
     if body.iter().all(u8::is_ascii_whitespace) {
         return Some(format!("answered with an empty body; {}", wanted()));
     }
@@ -489,11 +400,7 @@ pub fn acknowledgement_complaint(body: &[u8], tid: &str, refid: &str) -> Option<
         match answer.get(name) {
             Some(serde_json::Value::String(value)) if value == expected => {}
             Some(value) => {
-                return Some(format!(
-                    "answered {name} {}; {}",
-                    excerpt(&value.to_string()),
-                    wanted()
-                ));
+                return Some(format!("answered {name} {}; {}", excerpt(&value.to_string()), wanted()));
             }
             None => return Some(format!("answered without {name}; {}", wanted())),
         }

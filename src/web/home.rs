@@ -24,22 +24,12 @@ pub struct Home {
 impl Home {
     /// The page for a browser, the same in plain words for anything else.
     pub(super) fn page(&self, request: &Request) -> Reply {
-        let accept = request
-            .headers
-            .get(ACCEPT)
-            .and_then(|accept| accept.to_str().ok())
-            .unwrap_or_default();
+        let accept = request.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
         if accept.contains("text/html") {
             // Rendering strings into a string cannot fail.
             return Reply::html(self.render().unwrap_or_default());
         }
-        let Home {
-            version,
-            url,
-            ca,
-            profile,
-            curl,
-        } = self;
+        let Home { version, url, ca, profile, curl } = self;
         Reply::text(
             200,
             format!(

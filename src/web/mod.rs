@@ -75,30 +75,24 @@ impl Surfaces {
         match (&request.method, segments.as_slice()) {
             (&Method::POST, [] | ["api"]) => kpay::answer(self, &request),
             (_, []) if reading => self.home.page(&request),
-            (_, [] | ["api"]) => Reply::problem(405, "KPay's endpoint takes POST with a JSON body")
-                .with("Allow", "POST"),
-            (_, ["__sandbox", "livez" | "readyz"]) if reading => Reply::text(200, "ok\n"),
-            (_, ["__sandbox", "style.css"]) if reading => {
-                Reply::css(include_str!("pages/style.css"))
+            (_, [] | ["api"]) => {
+                Reply::problem(405, "KPay's endpoint takes POST with a JSON body").with("Allow", "POST")
             }
-            (_, ["__sandbox", ..]) if reading => Reply::problem(
-                404,
-                "nothing here: there are /__sandbox/livez and /__sandbox/readyz",
-            ),
+            (_, ["__sandbox", "livez" | "readyz"]) if reading => Reply::text(200, "ok\n"),
+            (_, ["__sandbox", "style.css"]) if reading => Reply::css(include_str!("pages/style.css")),
+            (_, ["__sandbox", ..]) if reading => {
+                Reply::problem(404, "nothing here: there are /__sandbox/livez and /__sandbox/readyz")
+            }
             (_, ["checkout", _]) if reading => Reply::problem(
                 501,
                 "this version has no checkout page: the payment goes on by its scenario, without the payer",
             ),
-            _ => Reply::problem(
-                404,
-                "nothing here: KPay's endpoint is POST / or POST /api/, and GET / tells more",
-            ),
+            _ => Reply::problem(404, "nothing here: KPay's endpoint is POST / or POST /api/, and GET / tells more"),
         }
     }
 
     /// Takes note of a connection that failed before there was a request.
     pub fn connection_failed(&self, peer: IpAddr, problem: String) {
-        self.door
-            .apply(|gateway, now| gateway.handle_connection_failure(peer, problem, now));
+        self.door.apply(|gateway, now| gateway.handle_connection_failure(peer, problem, now));
     }
 }

@@ -23,17 +23,16 @@ impl Reply {
 
     /// Plain text.
     pub fn text(status: u16, text: impl Into<String>) -> Reply {
-        Reply::new(
-            status,
-            "text/plain; charset=utf-8",
-            text.into().into_bytes(),
-        )
+        Reply::new(status, "text/plain; charset=utf-8", text.into().into_bytes())
     }
 
     /// A page. It may load nothing but our own style.
     pub fn html(page: String) -> Reply {
         Reply::new(200, "text/html; charset=utf-8", page.into_bytes())
-            .with("Content-Security-Policy", "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+            .with(
+                "Content-Security-Policy",
+                "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            )
             .with("X-Content-Type-Options", "nosniff")
             .with("Referrer-Policy", "no-referrer")
     }
@@ -41,12 +40,7 @@ impl Reply {
     /// A stylesheet.
     pub fn css(style: &'static str) -> Reply {
         let body = Bytes::from_static(style.as_bytes());
-        Reply {
-            status: 200,
-            content_type: "text/css; charset=utf-8",
-            headers: Vec::new(),
-            body,
-        }
+        Reply { status: 200, content_type: "text/css; charset=utf-8", headers: Vec::new(), body }
     }
 
     /// An error that is ours, not KPay's: a sentence.
@@ -62,11 +56,6 @@ impl Reply {
     }
 
     fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> Reply {
-        Reply {
-            status,
-            content_type,
-            headers: Vec::new(),
-            body: body.into(),
-        }
+        Reply { status, content_type, headers: Vec::new(), body: body.into() }
     }
 }

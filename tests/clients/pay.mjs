@@ -22,7 +22,9 @@ async function call(body, password = KPAY_PASSWORD) {
     method: "POST",
     headers: { Authorization: `Basic ${token}`, "Content-Type": "application/json" },
     body: JSON.stringify(body),
+    signal: AbortSignal.timeout(10_000),
   });
+  assert.equal(answer.status, 200, "even a refusal comes with HTTP 200");
   return answer.json();
 }
 
@@ -33,11 +35,12 @@ const pay = {
 };
 const accepted = await call(pay);
 assert.equal(accepted.reply, "PENDING");
+assert.equal(accepted.retcode, 0);
 const posted = await postback;
 assert.equal(posted.statusid, "01");
 assert.deepEqual(await call({ action: "checkstatus", tid: accepted.tid, refid: pay.refid }), posted);
-assert.equal((await call(pay)).retcode, 608);
-assert.equal((await call(pay, "wrong")).retcode, 600);
+assert.equal((await call(pay)).retcode, 608, "a used refid was taken again");
+assert.equal((await call(pay, "wrong")).retcode, 600, "a wrong password was taken");
 listener.close();
 listener.closeAllConnections();
 console.log("node: ok");

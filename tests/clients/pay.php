@@ -12,6 +12,8 @@ function call(array $body, ?string $password = null): array
     ]);
     $answer = curl_exec($curl);
     expect($answer !== false, 'curl: ' . curl_error($curl));
+    $http = curl_getinfo($curl, CURLINFO_RESPONSE_CODE);
+    expect($http === 200, "HTTP $http: even a refusal comes with 200");
     return json_decode($answer, true);
 }
 
@@ -36,6 +38,7 @@ expect($accepted['reply'] === 'PENDING' && $accepted['retcode'] === 0, json_enco
 
 $connection = stream_socket_accept($listener, 10);
 expect($connection !== false, 'no postback within 10 s');
+stream_set_timeout($connection, 10);
 $length = 0;
 while (($line = rtrim(fgets($connection))) !== '') {
     if (stripos($line, 'content-length:') === 0) {

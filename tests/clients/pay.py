@@ -25,6 +25,7 @@ def call(body, password=PASSWORD):
     headers = {"Authorization": "Basic " + token, "Content-Type": "application/json"}
     request = urllib.request.Request(URL + "/", json.dumps(body).encode(), headers)
     with urllib.request.urlopen(request, context=ssl.create_default_context(cafile=CA), timeout=10) as answer:
+        assert answer.status == 200, f"HTTP {answer.status}: even a refusal comes with 200"
         return json.load(answer)
 
 
@@ -42,6 +43,6 @@ posted = postbacks.get(timeout=10)
 assert posted["statusid"] == "01" and posted["payaccount"] == "0783300000", posted
 status = call({"action": "checkstatus", "tid": accepted["tid"], "refid": pay["refid"]})
 assert status == posted, (status, posted)
-assert call(pay)["retcode"] == 608
-assert call(pay, "wrong")["retcode"] == 600
+assert call(pay)["retcode"] == 608, "a used refid was taken again"
+assert call(pay, "wrong")["retcode"] == 600, "a wrong password was taken"
 print("python: ok")

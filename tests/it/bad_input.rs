@@ -7,20 +7,10 @@ use crate::core::{Core, good_pay};
 #[test]
 fn a_body_that_is_no_request_is_603_with_the_reason() {
     let deep = "[".repeat(10_000) + &"]".repeat(10_000);
-    let deep_inside = good_pay()
-        .to_string()
-        .replace(r#""ORDER-1""#, &format!(r#""ORDER-1","more":{deep}"#));
-    let twice = good_pay()
-        .to_string()
-        .replace(r#""refid""#, r#""refid":"A","refid""#);
+    let deep_inside = good_pay().to_string().replace(r#""ORDER-1""#, &format!(r#""ORDER-1","more":{deep}"#));
+    let twice = good_pay().to_string().replace(r#""refid""#, r#""refid":"A","refid""#);
     let long = format!("{{\"refid\":{}}}", "9".repeat(60_000));
-    let many = format!(
-        "{{{}}}",
-        (0..300)
-            .map(|n| format!("\"x{n}\":1"))
-            .collect::<Vec<_>>()
-            .join(",")
-    );
+    let many = format!("{{{}}}", (0..300).map(|n| format!("\"x{n}\":1")).collect::<Vec<_>>().join(","));
     let cases: [(&[u8], &str); 13] = [
         (b"", "empty"),
         (b"hello", "not a JSON object"),
@@ -78,18 +68,9 @@ fn an_unusable_parameter_is_603_and_named() {
         let mut body = good_pay();
         body[name] = value.clone();
         let answered = core.call(&body.to_string());
-        let refusal = answered
-            .refusal
-            .unwrap_or_else(|| panic!("{name}: {value} was accepted"));
-        assert!(
-            refusal.reason.contains(name),
-            "{name}: {value}: {}",
-            refusal.reason
-        );
-        assert_eq!(
-            serde_json::from_slice::<Value>(&answered.body).unwrap()["retcode"],
-            603
-        );
+        let refusal = answered.refusal.unwrap_or_else(|| panic!("{name}: {value} was accepted"));
+        assert!(refusal.reason.contains(name), "{name}: {value}: {}", refusal.reason);
+        assert_eq!(serde_json::from_slice::<Value>(&answered.body).unwrap()["retcode"], 603);
     }
 }
 
@@ -114,10 +95,7 @@ fn everything_that_is_missing_is_named_at_once() {
         assert!(reason.contains(&format!("{name} is missing")), "{reason}");
     }
     let mut core = Core::new("observed");
-    assert!(
-        !core.call("{}").refusal.unwrap().reason.contains("bankid"),
-        "optional there"
-    );
+    assert!(!core.call("{}").refusal.unwrap().reason.contains("bankid"), "optional there");
 }
 
 #[test]
@@ -125,10 +103,48 @@ fn any_prefix_of_a_request_is_refused_without_a_panic() {
     let body = good_pay().to_string();
     let mut core = Core::new("documented");
     for end in 0..body.len() {
-        assert!(
-            core.call_with(|_| {}, &body.as_bytes()[..end])
-                .refusal
-                .is_some()
-        );
+        assert!(core.call_with(|_| {}, &body.as_bytes()[..end]).refusal.is_some());
+    }
+}
+
+#[test]
+fn a_fixture_that_cannot_work_is_refused_with_file_and_place() {
+    let scenario = |name: &str, rest: &str| {
+        format!(r#"{{ "name": "{name}", "description": "x", "grade": "assumed", "answer": "accepted"{rest} }}"#)
+    };
+    let cases = [
+        ("scenarios/x.json", scenario("x", r#", "stps": []"#), "unknown field `stps`"),
+        ("scenarios/x.json", scenario("y", ""), "not the file's name"),
+        ("scenarios/x.json", scenario("x", r#", "when": { "msisdn": [] }"#), "never matches"),
+        ("scenarios/x.json", scenario("x", r#", "when": { "msisdn": ["0780000002"] }"#), "belongs to scenario decline"),
+        ("scenarios/x.json", scenario("x", r#", "steps": [{ "after": "-1s", "do": "postback" }]"#), "negative"),
+        (
+            "scenarios/x.json",
+            scenario("x", r#", "steps": [{ "do": { "settle": { "statusid": "03" } } }]"#),
+            "means pending",
+        ),
+        ("merchants.json", "[]".into(), "empty"),
+        ("merchants.json", "[".into(), "line 1"),
+        ("merchant.json", "[]".into(), "is no fixture"),
+    ];
+    for (file, text, word) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("scenarios")).unwrap();
+        std::fs::write(folder.path().join(file), text).unwrap();
+        let error = kpay_sandbox::fixtures::Fixtures::load(Some(folder.path())).unwrap_err().to_string();
+        let name = file.rsplit('/').next().unwrap();
+        assert!(error.contains(name) && error.contains(word), "{error}");
+    }
+}
+
+#[test]
+fn the_test_cards_have_sound_numbers() {
+    let cards: Vec<Value> = serde_json::from_str(include_str!("../../fixtures/cards.json")).unwrap();
+    assert_eq!(cards.len(), 49);
+    for card in cards {
+        let digits = card["number"].as_str().unwrap().bytes().rev().map(|digit| u32::from(digit - b'0')).enumerate();
+        let sum: u32 =
+            digits.map(|(place, digit)| if place % 2 == 1 { digit * 2 / 10 + digit * 2 % 10 } else { digit }).sum();
+        assert_eq!(sum % 10, 0, "{card}");
     }
 }

@@ -11,65 +11,53 @@ use kpay_sandbox::gateway::postback::{Answer, Delivery, Postback};
 use kpay_sandbox::gateway::{Gateway, Settings, Timestamp};
 use serde_json::{Value, json};
 
-pub struct Core {
-    pub gateway: Gateway,
-    pub now: Timestamp,
+pub(crate) struct Core {
+    pub(crate) gateway: Gateway,
+    pub(crate) now: Timestamp,
 }
 
 impl Core {
-    pub fn new(profile: &str) -> Core {
+    pub(crate) fn new(profile: &str) -> Core {
         Core::with_retries(profile, 0)
     }
 
-    pub fn with_retries(profile: &str, retries: u32) -> Core {
+    pub(crate) fn with_retries(profile: &str, retries: u32) -> Core {
         let fixtures = Fixtures::load(None).expect("the built-in fixtures are sound");
         let profile = fixtures.profile(profile).expect("it is built in").clone();
-        let rules = Rules {
-            profile,
-            merchants: fixtures.merchants,
-            banks: fixtures.banks,
-        };
-        let settings = Settings {
-            rules,
-            scenarios: fixtures.scenarios,
-            retries,
-            ids: Ids::new(1, false),
-        };
-        Core {
-            gateway: Gateway::new(settings),
-            now: Timestamp::from_unix_seconds(1_769_860_805),
-        }
+        let rules = Rules { profile, merchants: fixtures.merchants, banks: fixtures.banks };
+        let settings = Settings { rules, scenarios: fixtures.scenarios, retries, ids: Ids::new(1, false) };
+        Core { gateway: Gateway::new(settings), now: Timestamp::from_unix_seconds(1_769_860_805) }
     }
 
     /// A call as the default merchant would make it.
-    pub fn call(&mut self, body: &str) -> Answered {
+    pub(crate) fn call(&mut self, body: &str) -> Answered {
         self.call_with(|_| {}, body.as_bytes())
     }
 
-    pub fn call_with(&mut self, change: impl FnOnce(&mut Call<'_>), body: &[u8]) -> Answered {
+    pub(crate) fn call_with(&mut self, change: impl FnOnce(&mut Call<'_>), body: &[u8]) -> Answered {
         let mut call = good_call(body);
         change(&mut call);
         self.gateway.handle_call(&call, self.now)
     }
 
-    pub fn pay(&mut self, change: impl FnOnce(&mut Value)) -> Value {
+    pub(crate) fn pay(&mut self, change: impl FnOnce(&mut Value)) -> Value {
         let mut body = good_pay();
         change(&mut body);
         let answered = self.call(&body.to_string());
         serde_json::from_slice(&answered.body).expect("answers are JSON")
     }
 
-    pub fn check_status(&mut self, tid: &str, refid: &str) -> Value {
+    pub(crate) fn check_status(&mut self, tid: &str, refid: &str) -> Value {
         let body = json!({ "action": "checkstatus", "tid": tid, "refid": refid });
         serde_json::from_slice(&self.call(&body.to_string()).body).expect("answers are JSON")
     }
 
     /// Moves time on, from due moment to due moment, with a listener that acknowledges everything.
-    pub fn advance(&mut self, span: Duration) -> Vec<(Timestamp, Postback)> {
+    pub(crate) fn advance(&mut self, span: Duration) -> Vec<(Timestamp, Postback)> {
         self.advance_with(span, acknowledge)
     }
 
-    pub fn advance_with(
+    pub(crate) fn advance_with(
         &mut self,
         span: Duration,
         listener: impl Fn(&Postback) -> Delivery,
@@ -88,14 +76,11 @@ impl Core {
     }
 }
 
-pub fn good_call(body: &[u8]) -> Call<'_> {
+pub(crate) fn good_call(body: &[u8]) -> Call<'_> {
     Call {
         secure: true,
         peer: IpAddr::from([127, 0, 0, 1]),
-        credentials: Ok(Credentials {
-            username: "your_username".into(),
-            password: "your_password".into(),
-        }),
+        credentials: Ok(Credentials { username: "your_username".into(), password: "your_password".into() }),
         key: Some("your_api_key"),
         host: "pay.esicia.com",
         body: Body::Whole(body),
@@ -103,7 +88,7 @@ pub fn good_call(body: &[u8]) -> Call<'_> {
 }
 
 /// The guide's sample request, as an object to change.
-pub fn good_pay() -> Value {
+pub(crate) fn good_pay() -> Value {
     json!({
         "action": "pay", "msisdn": "0783300000", "email": "customer@example.rw", "details": "order",
         "refid": "ORDER-1", "amount": 5000, "currency": "RWF", "cname": "Jane Customer", "cnumber": "CUST-1",
@@ -112,18 +97,13 @@ pub fn good_pay() -> Value {
     })
 }
 
-pub fn acknowledge(postback: &Postback) -> Delivery {
+pub(crate) fn acknowledge(postback: &Postback) -> Delivery {
     let body = json!({ "tid": postback.tid, "refid": postback.refid, "reply": "OK" });
     answered(postback, 200, &body.to_string())
 }
 
-pub fn answered(postback: &Postback, status: u16, body: &str) -> Delivery {
-    let answer = Answer {
-        status,
-        headers: Vec::new(),
-        body: body.into(),
-        cut: false,
-    };
+pub(crate) fn answered(postback: &Postback, status: u16, body: &str) -> Delivery {
+    let answer = Answer { status, headers: Vec::new(), body: body.into(), cut: false };
     Delivery {
         postback: postback.clone(),
         url: postback.target.to_string(),

@@ -17,16 +17,11 @@ fn messages() -> Vec<(String, String)> {
             let mut body = good_pay();
             change(&mut body);
             let answer = core.call(&body.to_string());
-            messages.push((
-                format!("{profile}-{name}"),
-                String::from_utf8(answer.body).unwrap(),
-            ));
+            messages.push((format!("{profile}-{name}"), String::from_utf8(answer.body).unwrap()));
         };
         pay(&mut core, "pay-accepted", |_| {});
         pay(&mut core, "pay-refid-used", |_| {});
-        pay(&mut core, "pay-missing-parameters", |body| {
-            body["amount"] = json!("none")
-        });
+        pay(&mut core, "pay-missing-parameters", |body| body["amount"] = json!("none"));
         pay(&mut core, "pay-settled-at-once", |body| {
             body["refid"] = json!("ORDER-2");
             body["msisdn"] = json!("0780000001");
@@ -35,28 +30,18 @@ fn messages() -> Vec<(String, String)> {
             body["refid"] = json!("ORDER-3");
             body["msisdn"] = json!("0780000606");
         });
-        pay(&mut core, "checkstatus-pending", |body| {
-            *body = json!({ "action": "checkstatus", "refid": "ORDER-1" })
-        });
-        pay(&mut core, "checkstatus-not-found", |body| {
-            *body = json!({ "action": "checkstatus", "refid": "NONE" })
-        });
+        pay(&mut core, "checkstatus-pending", |body| *body = json!({ "action": "checkstatus", "refid": "ORDER-1" }));
+        pay(&mut core, "checkstatus-not-found", |body| *body = json!({ "action": "checkstatus", "refid": "NONE" }));
         pay(&mut core, "pay-accepted-to-be-declined", |body| {
             body["refid"] = json!("ORDER-4");
             body["msisdn"] = json!("0780000002");
         });
         let posted = core.advance(Duration::from_secs(120));
-        for (name, (_, postback)) in ["postback-successful", "postback-failed"]
-            .iter()
-            .zip(posted)
-        {
+        for (name, (_, postback)) in ["postback-successful", "postback-failed"].iter().zip(posted) {
             messages.push((format!("{profile}-{name}"), postback.body.into()));
         }
         let answer = core.call(r#"{"action":"checkstatus","refid":"ORDER-1"}"#);
-        messages.push((
-            format!("{profile}-checkstatus-successful"),
-            String::from_utf8(answer.body).unwrap(),
-        ));
+        messages.push((format!("{profile}-checkstatus-successful"), String::from_utf8(answer.body).unwrap()));
     }
     messages
 }
@@ -72,8 +57,7 @@ fn every_message_is_its_golden_file() {
         if std::env::var_os("KPAY_SANDBOX_BLESS").is_some() {
             fs::write(&file, format!("{message}\n")).unwrap();
         }
-        let golden =
-            fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let golden = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         assert_eq!(format!("{message}\n"), golden, "{name}");
     }
     let files = fs::read_dir(folder).unwrap().count();
@@ -84,53 +68,21 @@ fn every_message_is_its_golden_file() {
 #[test]
 fn the_order_of_fields_is_the_guides() {
     let keys = |name: &str| {
-        let text = messages()
-            .into_iter()
-            .find(|(found, _)| found == name)
+        let text = messages().into_iter().find(|(found, _)| found == name).unwrap().1;
+        let mut keys: Vec<(usize, String)> = serde_json::from_str::<serde_json::Map<String, Value>>(&text)
             .unwrap()
-            .1;
-        let mut keys: Vec<(usize, String)> =
-            serde_json::from_str::<serde_json::Map<String, Value>>(&text)
-                .unwrap()
-                .keys()
-                .map(|key| (text.find(&format!("\"{key}\":")).unwrap(), key.clone()))
-                .collect();
+            .keys()
+            .map(|key| (text.find(&format!("\"{key}\":")).unwrap(), key.clone()))
+            .collect();
         keys.sort();
-        keys.into_iter()
-            .map(|(_, key)| key)
-            .collect::<Vec<_>>()
-            .join(" ")
+        keys.into_iter().map(|(_, key)| key).collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(
-        keys("documented-pay-accepted"),
-        "reply url success authkey tid refid retcode"
-    );
-    assert_eq!(
-        keys("documented-pay-insufficient-funds"),
-        "reply url success authkey tid refid retcode"
-    );
-    assert_eq!(
-        keys("observed-pay-insufficient-funds"),
-        "reply statusmsg url success authkey tid refid retcode"
-    );
-    assert_eq!(
-        keys("documented-pay-settled-at-once"),
-        "tid refid momtransactionid statusdesc statusid retcode"
-    );
-    assert_eq!(
-        keys("documented-postback-successful"),
-        "tid refid momtransactionid payaccount statusid statusdesc"
-    );
-    assert_eq!(
-        keys("documented-postback-failed"),
-        "tid refid momtransactionid statusid statusdesc"
-    );
-    assert_eq!(
-        keys("observed-postback-successful"),
-        "tid refid momtransactionid statusdesc statusid"
-    );
-    assert_eq!(
-        keys("documented-checkstatus-not-found"),
-        "tid refid momtransactionid statusid statusdesc"
-    );
+    assert_eq!(keys("documented-pay-accepted"), "reply url success authkey tid refid retcode");
+    assert_eq!(keys("documented-pay-insufficient-funds"), "reply url success authkey tid refid retcode");
+    assert_eq!(keys("observed-pay-insufficient-funds"), "reply statusmsg url success authkey tid refid retcode");
+    assert_eq!(keys("documented-pay-settled-at-once"), "tid refid momtransactionid statusdesc statusid retcode");
+    assert_eq!(keys("documented-postback-successful"), "tid refid momtransactionid payaccount statusid statusdesc");
+    assert_eq!(keys("documented-postback-failed"), "tid refid momtransactionid statusid statusdesc");
+    assert_eq!(keys("observed-postback-successful"), "tid refid momtransactionid statusdesc statusid");
+    assert_eq!(keys("documented-checkstatus-not-found"), "tid refid momtransactionid statusid statusdesc");
 }

@@ -17,21 +17,9 @@ async fn pay_is_answered_at_every_spelling_of_the_endpoint() {
         let mut body = good_pay();
         body["refid"] = json!(number);
         let answer = running.raw(&post(path, &body.to_string(), "")).await;
-        assert_eq!(
-            (status(&answer), &json_of(&answer)["retcode"]),
-            (200, &json!(0)),
-            "{path}"
-        );
-        assert_eq!(
-            header(&answer, "X-KPay-Sandbox"),
-            Some(env!("CARGO_PKG_VERSION"))
-        );
-        assert!(
-            json_of(&answer)["url"]
-                .as_str()
-                .unwrap()
-                .starts_with("https://pay.esicia.com/checkout/A")
-        );
+        assert_eq!((status(&answer), &json_of(&answer)["retcode"]), (200, &json!(0)), "{path}");
+        assert_eq!(header(&answer, "X-KPay-Sandbox"), Some(env!("CARGO_PKG_VERSION")));
+        assert!(json_of(&answer)["url"].as_str().unwrap().starts_with("https://pay.esicia.com/checkout/A"));
     }
 }
 
@@ -47,33 +35,18 @@ async fn the_content_type_decides_nothing() {
     for (number, label) in labels.iter().enumerate() {
         let mut body = good_pay();
         body["refid"] = json!(number);
-        assert_eq!(
-            json_of(&running.raw(&post("/", &body.to_string(), label)).await)["retcode"],
-            0,
-            "{label}"
-        );
+        assert_eq!(json_of(&running.raw(&post("/", &body.to_string(), label)).await)["retcode"], 0, "{label}");
     }
 }
 
 #[tokio::test]
 async fn plain_http_gets_500_on_the_endpoint_and_all_of_the_reserved_prefix() {
     let running = Running::start().await;
-    let answer = running
-        .raw_plain(&post("/", &good_pay().to_string(), ""))
-        .await;
-    assert_eq!(
-        (status(&answer), &json_of(&answer)["retcode"]),
-        (200, &json!(500))
-    );
-    assert!(
-        header(&answer, "X-KPay-Sandbox-Reason")
-            .unwrap()
-            .contains("https://")
-    );
+    let answer = running.raw_plain(&post("/", &good_pay().to_string(), "")).await;
+    assert_eq!((status(&answer), &json_of(&answer)["retcode"]), (200, &json!(500)));
+    assert!(header(&answer, "X-KPay-Sandbox-Reason").unwrap().contains("https://"));
     let get = |path: &str| {
-        format!(
-            "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\nConnection: close\r\n\r\n"
-        )
+        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\nConnection: close\r\n\r\n")
     };
     for path in ["/__sandbox/livez", "/__sandbox/readyz", "/"] {
         assert_eq!(status(&running.raw_plain(&get(path)).await), 200, "{path}");
@@ -88,22 +61,15 @@ async fn plain_http_gets_500_on_the_endpoint_and_all_of_the_reserved_prefix() {
 async fn refusals_are_200_unless_real_statuses_are_asked_for() {
     let http = Running::with(|config| config.refusal_status = RefusalStatus::Http).await;
     let kpay = Running::start().await;
-    let no_credentials =
-        "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}".to_owned();
+    let no_credentials = "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}".to_owned();
     for (request, code, real) in [(no_credentials, 401, 401), (post("/", "{}", ""), 603, 400)] {
         let (as_kpay, as_http) = (kpay.raw(&request).await, http.raw(&request).await);
         assert_eq!((status(&as_kpay), status(&as_http)), (200, real));
-        assert_eq!(
-            (&json_of(&as_kpay)["retcode"], &json_of(&as_http)["retcode"]),
-            (&json!(code), &json!(code))
-        );
+        assert_eq!((&json_of(&as_kpay)["retcode"], &json_of(&as_http)["retcode"]), (&json!(code), &json!(code)));
         assert!(header(&as_kpay, "X-KPay-Sandbox-Reason").is_some());
     }
     assert_eq!(http.pay(|_| {}).await["retcode"], 0);
-    assert_eq!(
-        status(&http.raw(&post("/", &good_pay().to_string(), "")).await),
-        409
-    );
+    assert_eq!(status(&http.raw(&post("/", &good_pay().to_string(), "")).await), 409);
 }
 
 #[tokio::test]
@@ -114,11 +80,7 @@ async fn a_reason_never_breaks_out_of_its_header() {
     let answer = running.raw(&post("/", &body.to_string(), "")).await;
     assert_eq!(json_of(&answer)["retcode"], 603);
     assert!(header(&answer, "Set-Cookie").is_none(), "{answer}");
-    assert!(
-        header(&answer, "X-KPay-Sandbox-Reason")
-            .unwrap()
-            .contains("currency")
-    );
+    assert!(header(&answer, "X-KPay-Sandbox-Reason").unwrap().contains("currency"));
 }
 
 #[tokio::test]
@@ -156,15 +118,9 @@ async fn keep_alive_chunked_expect_and_http_1_0_work() {
 
     let expecting = post("/", &body, "Expect: 100-continue\r\n");
     let answer = running.raw(&expecting).await;
-    assert!(
-        answer.starts_with("HTTP/1.1 100 Continue") && answer.contains("\"retcode\":608"),
-        "{answer}"
-    );
+    assert!(answer.starts_with("HTTP/1.1 100 Continue") && answer.contains("\"retcode\":608"), "{answer}");
 
-    let old = format!(
-        "POST / HTTP/1.0\r\n{auth}Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
+    let old = format!("POST / HTTP/1.0\r\n{auth}Content-Length: {}\r\n\r\n{body}", body.len());
     assert_eq!(json_of(&running.raw(&old).await)["retcode"], 608);
 }
 
@@ -173,36 +129,22 @@ async fn a_body_beyond_the_limit_is_413_in_kpays_shape() {
     let running = Running::start().await;
     for size in [64 * 1024 + 1, 10 * 1024 * 1024] {
         let answer = running.raw(&post("/", &" ".repeat(size), "")).await;
-        assert_eq!(
-            (status(&answer), &json_of(&answer)["retcode"]),
-            (413, &json!(603))
-        );
+        assert_eq!((status(&answer), &json_of(&answer)["retcode"]), (413, &json!(603)));
     }
     let padded = good_pay().to_string() + &" ".repeat(60 * 1024);
-    assert_eq!(
-        json_of(&running.raw(&post("/", &padded, "")).await)["retcode"],
-        0
-    );
+    assert_eq!(json_of(&running.raw(&post("/", &padded, "")).await)["retcode"], 0);
 }
 
 #[tokio::test]
 async fn headers_beyond_the_limit_and_garbage_end_the_connection() {
     let running = Running::start().await;
-    let answer = running
-        .raw(&post("/", "{}", &format!("X: {}\r\n", "x".repeat(70_000))))
-        .await;
+    let answer = running.raw(&post("/", "{}", &format!("X: {}\r\n", "x".repeat(70_000)))).await;
     assert!(answer.is_empty() || status(&answer) == 431, "{answer}");
     let answer = running.raw_plain("\x01\x02\x03\r\n\r\n").await;
     assert!(answer.is_empty() || status(&answer) == 400, "{answer}");
-    let garbage = exchange(
-        running.connect_plain().await,
-        b"\x16\x03\x01\xff\xff garbage that is no handshake",
-    )
-    .await;
+    let garbage = exchange(running.connect_plain().await, b"\x16\x03\x01\xff\xff garbage that is no handshake").await;
     assert!(!garbage.contains("HTTP"), "{garbage}");
-    let failed = running
-        .sandbox
-        .read(|gateway| kpay_sandbox::view::line(gateway.journal().after(0).last().unwrap()));
+    let failed = running.sandbox.read(|gateway| kpay_sandbox::view::line(gateway.journal().after(0).last().unwrap()));
     assert!(failed.unwrap().contains("TLS"), "the log says why");
 }
 
@@ -211,19 +153,11 @@ async fn the_silent_and_the_half_way_are_cut_off_while_others_are_served() {
     let running = Running::start().await;
     let mut silent = running.connect_plain().await;
     let mut half_way = running.connect().await;
-    half_way
-        .write_all(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nhalf")
-        .await
-        .unwrap();
+    half_way.write_all(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nhalf").await.unwrap();
     assert_eq!(running.pay(|_| {}).await["retcode"], 0);
     let began = std::time::Instant::now();
-    let (first, second) = tokio::join!(
-        crate::harness::read_to_end(&mut silent),
-        crate::harness::read_to_end(&mut half_way)
-    );
+    let (first, second) =
+        tokio::join!(crate::harness::read_to_end(&mut silent), crate::harness::read_to_end(&mut half_way));
     assert!(began.elapsed() < Duration::from_secs(15));
-    assert!(
-        first.is_empty() && (second.is_empty() || status(&second) == 408),
-        "{second}"
-    );
+    assert!(first.is_empty() && (second.is_empty() || status(&second) == 408), "{second}");
 }

@@ -5,6 +5,7 @@ mod harness;
 mod receiver;
 
 mod bad_input;
+mod certificates;
 mod golden;
 mod http;
 mod postbacks;

@@ -10,32 +10,20 @@ use crate::harness::Running;
 use crate::receiver::Receiver;
 
 fn verdicts(running: &Running) -> Vec<Verdict> {
-    running.sandbox.read(|gateway| {
-        gateway
-            .journal()
-            .deliveries()
-            .map(|delivery| delivery.verdict())
-            .collect()
-    })
+    running.sandbox.read(|gateway| gateway.journal().deliveries().map(|delivery| delivery.verdict()).collect())
 }
 
 #[tokio::test]
 async fn a_postback_arrives_as_a_php_client_would_send_it_and_is_acknowledged() {
     let (running, mut shop) = (Running::start().await, Receiver::acknowledging().await);
-    running
-        .pay(|body| body["returl"] = json!(shop.url("/pay?order=1")))
-        .await;
+    running.pay(|body| body["returl"] = json!(shop.url("/pay?order=1"))).await;
     assert_eq!(shop.taken(), None, "not before its time");
     running.second().await;
     let request = shop.taken().expect("advance returns once it was answered");
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("POST /pay?order=1 HTTP/1.1"), "{head}");
     assert!(!head.to_ascii_lowercase().contains("user-agent"), "{head}");
-    assert!(
-        head.to_ascii_lowercase()
-            .contains("content-type: application/json"),
-        "{head}"
-    );
+    assert!(head.to_ascii_lowercase().contains("content-type: application/json"), "{head}");
     assert!(body.contains(r#""statusid":"01""#), "{body}");
     assert_eq!(verdicts(&running), [Verdict::Acknowledged]);
 }
@@ -44,15 +32,12 @@ async fn a_postback_arrives_as_a_php_client_would_send_it_and_is_acknowledged() 
 async fn a_postback_of_the_observed_profile_is_labelled_as_a_form() {
     let running = Running::with(|config| config.profile = "observed".into()).await;
     let mut shop = Receiver::acknowledging().await;
-    let answer = running
-        .pay(|body| body["returl"] = json!(shop.url("/")))
-        .await;
+    let answer = running.pay(|body| body["returl"] = json!(shop.url("/"))).await;
     assert_eq!(answer["url"], " ");
     running.sandbox.advance(Duration::from_secs(120)).await;
     let request = shop.taken().unwrap().to_ascii_lowercase();
     assert!(
-        request.contains("content-type: application/x-www-form-urlencoded")
-            && request.contains("{\"tid\":"),
+        request.contains("content-type: application/x-www-form-urlencoded") && request.contains("{\"tid\":"),
         "{request}"
     );
 }
@@ -62,17 +47,14 @@ async fn a_public_returl_is_sent_where_postback_to_says() {
     let mut shop = Receiver::acknowledging().await;
     let rule = format!("https://shop.example=http://127.0.0.1:{}", shop.port);
     let running = Running::with(|config| config.postback_to = vec![rule.parse().unwrap()]).await;
-    running
-        .pay(|body| body["returl"] = json!("https://shop.example/kpay/hook?x=1"))
-        .await;
+    running.pay(|body| body["returl"] = json!("https://shop.example/kpay/hook?x=1")).await;
     running.second().await;
     assert!(shop.taken().unwrap().starts_with("POST /kpay/hook?x=1 "));
 }
 
 #[tokio::test]
 async fn a_listener_that_is_not_there_a_bad_address_and_a_silent_one_are_recorded() {
-    let running =
-        Running::with(|config| config.postback_timeout = Span(Duration::from_millis(200))).await;
+    let running = Running::with(|config| config.postback_timeout = Span(Duration::from_millis(200))).await;
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent_url = format!("http://127.0.0.1:{}", silent.local_addr().unwrap().port());
     // Port 1 is reserved and nobody listens there.
@@ -88,43 +70,23 @@ async fn a_listener_that_is_not_there_a_bad_address_and_a_silent_one_are_recorde
     let mut failures: Vec<(String, Failure)> = running.sandbox.read(|gateway| {
         let deliveries = gateway.journal().deliveries();
         deliveries
-            .map(|delivery| {
-                (
-                    delivery.postback.refid.to_string(),
-                    delivery.outcome.clone().unwrap_err(),
-                )
-            })
+            .map(|delivery| (delivery.postback.refid.to_string(), delivery.outcome.clone().unwrap_err()))
             .collect()
     });
     failures.sort_by(|a, b| a.0.cmp(&b.0));
-    assert!(
-        matches!(failures[0].1, Failure::Unreachable(_)),
-        "{failures:?}"
-    );
-    assert!(
-        matches!(failures[1].1, Failure::BadTarget(_)),
-        "{failures:?}"
-    );
-    assert!(
-        matches!(failures[2].1, Failure::TimedOut(_)),
-        "{failures:?}"
-    );
+    assert!(matches!(failures[0].1, Failure::Unreachable(_)), "{failures:?}");
+    assert!(matches!(failures[1].1, Failure::BadTarget(_)), "{failures:?}");
+    assert!(matches!(failures[2].1, Failure::TimedOut(_)), "{failures:?}");
 }
 
 #[tokio::test]
 async fn a_redirect_is_not_followed_and_an_endless_answer_is_cut() {
     let running = Running::start().await;
-    let redirecting = Receiver::answering(|_| {
-        "HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n".into()
-    })
-    .await;
-    let endless = Receiver::answering(|_| {
-        format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n{}",
-            "x".repeat(1_000_000)
-        )
-    })
-    .await;
+    let redirecting =
+        Receiver::answering(|_| "HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n".into()).await;
+    let endless =
+        Receiver::answering(|_| format!("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n{}", "x".repeat(1_000_000)))
+            .await;
     for shop in [&redirecting, &endless] {
         running
             .pay(|body| {
@@ -134,32 +96,18 @@ async fn a_redirect_is_not_followed_and_an_endless_answer_is_cut() {
             .await;
     }
     running.second().await;
-    let words: Vec<String> = verdicts(&running)
-        .into_iter()
-        .map(|verdict| format!("{verdict:?}"))
-        .collect();
-    assert!(
-        words.iter().any(|word| word.contains("/elsewhere")),
-        "{words:?}"
-    );
-    assert!(
-        words.iter().any(|word| word.contains("more than 64 KiB")),
-        "{words:?}"
-    );
+    let words: Vec<String> = verdicts(&running).into_iter().map(|verdict| format!("{verdict:?}")).collect();
+    assert!(words.iter().any(|word| word.contains("/elsewhere")), "{words:?}");
+    assert!(words.iter().any(|word| word.contains("more than 64 KiB")), "{words:?}");
 }
 
 #[tokio::test]
 async fn stopping_finishes_the_deliveries_under_way() {
     let running = Running::start().await;
     let shop = Receiver::acknowledging().await;
-    running
-        .pay(|body| body["returl"] = json!(shop.url("/")))
-        .await;
+    running.pay(|body| body["returl"] = json!(shop.url("/"))).await;
     running.second().await;
     let door = std::sync::Arc::clone(running.sandbox.door());
     running.sandbox.stop().await;
-    assert_eq!(
-        door.read(|gateway| gateway.journal().deliveries().count()),
-        1
-    );
+    assert_eq!(door.read(|gateway| gateway.journal().deliveries().count()), 1);
 }

@@ -10,9 +10,7 @@ use serde_json::Value;
 fn program(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kpay-sandbox"));
     command.current_dir(folder);
-    for (name, _) in
-        std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KPAY_SANDBOX_"))
-    {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KPAY_SANDBOX_")) {
         command.env_remove(name);
     }
     command
@@ -20,11 +18,7 @@ fn program(folder: &Path) -> Command {
 
 /// Starts it, and returns once it has said its curl line.
 fn serving(command: &mut Command) -> (Child, BufReader<std::process::ChildStdout>, String) {
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
     let mut banner = String::new();
     while !banner.contains("curl ") && !banner.contains("\"ready\"") {
@@ -34,10 +28,7 @@ fn serving(command: &mut Command) -> (Child, BufReader<std::process::ChildStdout
 }
 
 fn terminate(child: &mut Child) {
-    let killed = Command::new("kill")
-        .arg(child.id().to_string())
-        .status()
-        .unwrap();
+    let killed = Command::new("kill").arg(child.id().to_string()).status().unwrap();
     assert!(killed.success());
 }
 
@@ -50,43 +41,28 @@ fn failing(command: &mut Command) -> (i32, String) {
 fn it_says_how_to_call_it_writes_the_ready_file_and_ends_on_sigterm() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = program(folder.path());
-    command.args([
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--ready-file",
-        "ready.json",
-    ]);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--ready-file", "ready.json"]);
     let (mut child, mut out, banner) = serving(&mut command);
-    let ready: Value =
-        serde_json::from_str(&fs::read_to_string(folder.path().join("ready.json")).unwrap())
-            .unwrap();
+    let ready: Value = serde_json::from_str(&fs::read_to_string(folder.path().join("ready.json")).unwrap()).unwrap();
     assert_eq!(ready["pid"], child.id());
     assert!(banner.contains(ready["url"].as_str().unwrap()), "{banner}");
     for file in ["ca", "bundle"] {
         assert!(Path::new(ready[file].as_str().unwrap()).is_file(), "{file}");
     }
 
-    let curl = banner
-        .lines()
-        .find(|line| line.starts_with("curl "))
-        .unwrap();
+    let curl = banner.lines().find(|line| line.starts_with("curl ")).unwrap();
     let answer = Command::new("sh")
         .args(["-c", &format!("{curl} --silent --show-error --noproxy '*'")])
         .current_dir(folder.path())
         .output()
         .unwrap();
-    let answer: Value =
-        serde_json::from_slice(&answer.stdout).unwrap_or_else(|_| panic!("{answer:?}"));
+    let answer: Value = serde_json::from_slice(&answer.stdout).unwrap_or_else(|_| panic!("{answer:?}"));
     assert_eq!(answer["reply"], "PENDING");
 
     terminate(&mut child);
     let mut log = String::new();
     out.read_to_string(&mut log).unwrap();
-    assert!(
-        log.contains("--> pay ORDER-1 5000 RWF momo from 127.0.0.1: 0 PENDING"),
-        "{log}"
-    );
+    assert!(log.contains("--> pay ORDER-1 5000 RWF momo from 127.0.0.1: 0 PENDING"), "{log}");
     assert!(child.wait().unwrap().success());
 }
 
@@ -100,19 +76,11 @@ fn every_flag_has_its_variable_and_the_log_can_be_json() {
         .env("KPAY_SANDBOX_PROFILE", "portal");
     let (mut child, _out, ready) = serving(&mut command);
     let ready: Value = serde_json::from_str(&ready).unwrap();
-    assert!(
-        ready["facts"]["url"]
-            .as_str()
-            .unwrap()
-            .starts_with("https://127.0.0.1:")
-    );
+    assert!(ready["facts"]["url"].as_str().unwrap().starts_with("https://127.0.0.1:"));
     terminate(&mut child);
     assert!(child.wait().unwrap().success());
 
-    let help = program(folder.path())
-        .args(["serve", "--help"])
-        .output()
-        .unwrap();
+    let help = program(folder.path()).args(["serve", "--help"]).output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     let flags = help.matches("--").count();
     assert!(flags > 10);
@@ -134,10 +102,7 @@ fn every_flag_has_its_variable_and_the_log_can_be_json() {
         "quiet",
     ] {
         let variable = format!("KPAY_SANDBOX_{}", flag.to_uppercase().replace('-', "_"));
-        assert!(
-            help.contains(&format!("--{flag}")) && help.contains(&variable),
-            "{flag}"
-        );
+        assert!(help.contains(&format!("--{flag}")) && help.contains(&variable), "{flag}");
     }
 }
 
@@ -146,19 +111,12 @@ fn a_wrong_setting_is_one_sentence_and_exit_2() {
     let folder = tempfile::tempdir().unwrap();
     let fixtures = folder.path().join("fixtures");
     fs::create_dir(&fixtures).unwrap();
-    fs::write(
-        fixtures.join("merchants.json"),
-        "[\n  { \"user\": \"x\" }\n]",
-    )
-    .unwrap();
+    fs::write(fixtures.join("merchants.json"), "[\n  { \"user\": \"x\" }\n]").unwrap();
     fs::write(folder.path().join("file"), "x").unwrap();
     let cases: [(&[&str], &str); 9] = [
         (&["--listen", "nonsense"], "127.0.0.1:8443"),
         (&["--profile", "none"], "documented, observed, portal"),
-        (
-            &["--fixtures", "fixtures"],
-            "merchants.json: unknown field `user`",
-        ),
+        (&["--fixtures", "fixtures"], "merchants.json: unknown field `user`"),
         (&["--fixtures", "missing"], "missing"),
         (&["--certs", "file"], "file"),
         (&["--postback-ca", "missing.pem"], "missing.pem"),
@@ -168,12 +126,8 @@ fn a_wrong_setting_is_one_sentence_and_exit_2() {
     ];
     for (arguments, word) in cases {
         let mut command = program(folder.path());
-        let (code, sentence) = failing(
-            command
-                .args(arguments)
-                .args(["--quiet"])
-                .env("KPAY_SANDBOX_LISTEN", "127.0.0.1:0"),
-        );
+        let (code, sentence) =
+            failing(command.args(arguments).args(["--quiet"]).env("KPAY_SANDBOX_LISTEN", "127.0.0.1:0"));
         assert_eq!(code, 2, "{arguments:?}: {sentence}");
         assert!(sentence.contains(word), "{arguments:?}: {sentence}");
     }
@@ -185,10 +139,7 @@ fn a_port_in_use_is_exit_3() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let (code, sentence) = failing(program(folder.path()).args(["--listen", &address]));
-    assert!(
-        sentence.contains(&address) && sentence.contains("in use"),
-        "{sentence}"
-    );
+    assert!(sentence.contains(&address) && sentence.contains("in use"), "{sentence}");
     assert_eq!(code, 3);
 }
 
@@ -199,10 +150,7 @@ fn the_same_seed_gives_the_same_ids() {
         let mut command = program(folder.path());
         command.args(["--listen", "127.0.0.1:0", "--seed", "7"]);
         let (mut child, _out, banner) = serving(&mut command);
-        let curl = banner
-            .lines()
-            .find(|line| line.starts_with("curl "))
-            .unwrap();
+        let curl = banner.lines().find(|line| line.starts_with("curl ")).unwrap();
         let answer = Command::new("sh")
             .args(["-c", &format!("{curl} --silent --noproxy '*'")])
             .current_dir(folder.path())
@@ -211,13 +159,7 @@ fn the_same_seed_gives_the_same_ids() {
         terminate(&mut child);
         child.wait().unwrap();
         let mut answer: Value = serde_json::from_slice(&answer.stdout).unwrap();
-        answer["url"] = answer["url"]
-            .as_str()
-            .unwrap()
-            .rsplit('/')
-            .next()
-            .unwrap()
-            .into();
+        answer["url"] = answer["url"].as_str().unwrap().rsplit('/').next().unwrap().into();
         answer
     };
     assert_eq!(run(), run());

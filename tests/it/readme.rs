@@ -15,20 +15,11 @@ fn readme() -> String {
 /// The first cells of the table under a heading, without backticks.
 fn first_cells(heading: &str) -> Vec<String> {
     let readme = readme();
-    let (_, after) = readme
-        .split_once(&format!("\n## {heading}\n"))
-        .unwrap_or_else(|| panic!("README has no '{heading}'"));
+    let (_, after) =
+        readme.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("README has no '{heading}'"));
     let section = after.split("\n## ").next().unwrap();
     let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
-    rows.map(|row| {
-        row.split('|')
-            .nth(1)
-            .unwrap()
-            .trim()
-            .trim_matches('`')
-            .to_owned()
-    })
-    .collect()
+    rows.map(|row| row.split('|').nth(1).unwrap().trim().trim_matches('`').to_owned()).collect()
 }
 
 #[test]
@@ -36,11 +27,9 @@ fn the_codes_are_those_of_the_code() {
     let readme = readme();
     for code in ReturnCode::ALL {
         let number = code.number(CodeTable::Guide);
-        let row = readme.lines().find(|line| {
-            line.starts_with(&format!("| {number} |")) && line.contains(code.meaning())
-        });
         let row =
-            row.unwrap_or_else(|| panic!("README has no row for {number}, {}", code.meaning()));
+            readme.lines().find(|line| line.starts_with(&format!("| {number} |")) && line.contains(code.meaning()));
+        let row = row.unwrap_or_else(|| panic!("README has no row for {number}, {}", code.meaning()));
         let grade = format!("{:?}", code.grade()).to_lowercase();
         for word in [
             code.reply(CodeTable::Guide),
@@ -55,49 +44,25 @@ fn the_codes_are_those_of_the_code() {
 
 #[test]
 fn the_parameters_are_those_of_the_code() {
-    assert_eq!(
-        first_cells("Parameters"),
-        Param::ALL.map(|param| param.name().to_owned())
-    );
+    assert_eq!(first_cells("Parameters"), Param::ALL.map(|param| param.name().to_owned()));
     let readme = readme();
     for param in Param::ALL {
-        assert!(
-            readme.contains(&format!("| `{}` | {} |", param.name(), param.meaning())),
-            "{}",
-            param.name()
-        );
+        assert!(readme.contains(&format!("| `{}` | {} |", param.name(), param.meaning())), "{}", param.name());
     }
 }
 
 #[test]
 fn the_scenarios_are_those_of_the_fixtures() {
     let fixtures = Fixtures::load(None).unwrap();
-    let names: BTreeSet<String> = fixtures
-        .scenarios
-        .iter()
-        .map(|scenario| scenario.name.to_string())
-        .collect();
-    assert_eq!(
-        first_cells("Outcomes").into_iter().collect::<BTreeSet<_>>(),
-        names
-    );
+    let names: BTreeSet<String> = fixtures.scenarios.iter().map(|scenario| scenario.name.to_string()).collect();
+    assert_eq!(first_cells("Outcomes").into_iter().collect::<BTreeSet<_>>(), names);
     let readme = readme();
     for scenario in &fixtures.scenarios {
-        let row = readme
-            .lines()
-            .find(|line| line.starts_with(&format!("| `{}` |", scenario.name)))
-            .unwrap();
+        let row = readme.lines().find(|line| line.starts_with(&format!("| `{}` |", scenario.name))).unwrap();
         assert!(row.contains(&*scenario.description), "{row}");
-        assert!(
-            row.contains(&format!("{:?}", scenario.grade).to_lowercase()),
-            "{row}"
-        );
+        assert!(row.contains(&format!("{:?}", scenario.grade).to_lowercase()), "{row}");
         for number in scenario.when.iter().flat_map(|when| &when.msisdn) {
-            assert!(
-                row.contains(number.as_str()),
-                "{row} lacks {}",
-                number.as_str()
-            );
+            assert!(row.contains(number.as_str()), "{row} lacks {}", number.as_str());
         }
     }
 }
@@ -105,28 +70,14 @@ fn the_scenarios_are_those_of_the_fixtures() {
 #[test]
 fn the_flags_are_those_of_the_program() {
     let program = kpay_sandbox::cli::Cli::command();
-    let flags = program
-        .get_arguments()
-        .filter_map(|argument| argument.get_long().map(|long| (long.to_owned(), argument)));
-    let flags: Vec<_> = flags
-        .filter(|(long, _)| !matches!(&**long, "help" | "version"))
-        .collect();
+    let flags =
+        program.get_arguments().filter_map(|argument| argument.get_long().map(|long| (long.to_owned(), argument)));
+    let flags: Vec<_> = flags.filter(|(long, _)| !matches!(&**long, "help" | "version")).collect();
     let rows = first_cells("Settings");
-    assert_eq!(
-        rows,
-        flags
-            .iter()
-            .map(|(long, _)| format!("--{long}"))
-            .collect::<Vec<_>>()
-    );
+    assert_eq!(rows, flags.iter().map(|(long, _)| format!("--{long}")).collect::<Vec<_>>());
     for (long, argument) in flags {
-        let variable = argument
-            .get_env()
-            .unwrap_or_else(|| panic!("--{long} has no variable"));
-        assert_eq!(
-            variable.to_str().unwrap(),
-            format!("KPAY_SANDBOX_{}", long.to_uppercase().replace('-', "_"))
-        );
+        let variable = argument.get_env().unwrap_or_else(|| panic!("--{long} has no variable"));
+        assert_eq!(variable.to_str().unwrap(), format!("KPAY_SANDBOX_{}", long.to_uppercase().replace('-', "_")));
     }
 }
 
@@ -134,11 +85,7 @@ fn the_flags_are_those_of_the_program() {
 fn the_profiles_are_those_of_the_fixtures() {
     let header = "| | `documented` | `observed` | `portal` |";
     assert!(readme().contains(header));
-    let names: Vec<String> = Fixtures::load(None)
-        .unwrap()
-        .profiles
-        .iter()
-        .map(|profile| profile.name.to_string())
-        .collect();
+    let names: Vec<String> =
+        Fixtures::load(None).unwrap().profiles.iter().map(|profile| profile.name.to_string()).collect();
     assert_eq!(names, ["documented", "observed", "portal"]);
 }

@@ -5,26 +5,22 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-pub struct Receiver {
-    pub port: u16,
+pub(crate) struct Receiver {
+    pub(crate) port: u16,
     requests: mpsc::UnboundedReceiver<String>,
 }
 
 impl Receiver {
     /// A listener that acknowledges as the guide asks.
-    pub async fn acknowledging() -> Receiver {
+    pub(crate) async fn acknowledging() -> Receiver {
         Receiver::answering(|body| {
-            let acknowledgement =
-                json!({ "tid": body["tid"], "refid": body["refid"], "reply": "OK" }).to_string();
-            format!(
-                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{acknowledgement}",
-                acknowledgement.len()
-            )
+            let acknowledgement = json!({ "tid": body["tid"], "refid": body["refid"], "reply": "OK" }).to_string();
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{acknowledgement}", acknowledgement.len())
         })
         .await
     }
 
-    pub async fn answering(answer: impl Fn(Value) -> String + Clone + Send + 'static) -> Receiver {
+    pub(crate) async fn answering(answer: impl Fn(Value) -> String + Clone + Send + 'static) -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (sender, requests) = mpsc::unbounded_channel();
@@ -36,21 +32,17 @@ impl Receiver {
         Receiver { port, requests }
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
     /// The next request, head and body.
-    pub fn taken(&mut self) -> Option<String> {
+    pub(crate) fn taken(&mut self) -> Option<String> {
         self.requests.try_recv().ok()
     }
 }
 
-async fn serve(
-    mut stream: TcpStream,
-    answer: impl Fn(Value) -> String,
-    sender: mpsc::UnboundedSender<String>,
-) {
+async fn serve(mut stream: TcpStream, answer: impl Fn(Value) -> String, sender: mpsc::UnboundedSender<String>) {
     let mut bytes = Vec::new();
     while stream.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {
         let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -59,13 +51,7 @@ async fn serve(
         };
         let length = head
             .lines()
-            .find_map(|line| {
-                line.to_ascii_lowercase()
-                    .strip_prefix("content-length:")?
-                    .trim()
-                    .parse()
-                    .ok()
-            })
+            .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok())
             .unwrap_or(0);
         if body.len() < length {
             continue;

@@ -19,15 +19,8 @@ fn a_payment_is_pending_for_a_second_then_settled_and_posted() {
     assert!(core.advance(Duration::from_millis(999)).is_empty());
     let posted = core.advance(Duration::from_millis(1));
     let body: Value = serde_json::from_str(&posted[0].1.body).unwrap();
-    assert_eq!(
-        (posted.len(), &body["statusid"], &body["payaccount"]),
-        (1, &json!("01"), &json!("0783300000"))
-    );
-    assert_eq!(
-        core.check_status(&tid, ""),
-        body,
-        "checkstatus answers the postback's data"
-    );
+    assert_eq!((posted.len(), &body["statusid"], &body["payaccount"]), (1, &json!("01"), &json!("0783300000")));
+    assert_eq!(core.check_status(&tid, ""), body, "checkstatus answers the postback's data");
 }
 
 #[test]
@@ -37,11 +30,7 @@ fn a_declined_payment_is_posted_without_payaccount() {
     let posted = core.advance(SECOND);
     let body: Value = serde_json::from_str(&posted[0].1.body).unwrap();
     assert_eq!(
-        (
-            &body["statusid"],
-            &body["momtransactionid"],
-            body.get("payaccount")
-        ),
+        (&body["statusid"], &body["momtransactionid"], body.get("payaccount")),
         (&json!("02"), &json!(""), None)
     );
 }
@@ -52,9 +41,7 @@ fn a_pending_payment_stays_pending_and_posts_nothing() {
     core.pay(|body| body["msisdn"] = json!("0780000003"));
     assert!(core.advance(SECOND * 86_400 * 365).is_empty());
     let status = core.check_status("", "ORDER-1");
-    assert!(
-        status["statusid"] == "03" && status["statusdesc"].as_str().unwrap().contains("Pending")
-    );
+    assert!(status["statusid"] == "03" && status["statusdesc"].as_str().unwrap().contains("Pending"));
 }
 
 #[test]
@@ -66,10 +53,7 @@ fn an_immediate_refusal_keeps_the_refid_and_posts_nothing() {
         (&json!(606), &json!("Not enough funds"), &json!(" "))
     );
     assert!(core.advance(SECOND * 300).is_empty());
-    assert_eq!(
-        core.check_status(answer["tid"].as_str().unwrap(), "")["statusid"],
-        "02"
-    );
+    assert_eq!(core.check_status(answer["tid"].as_str().unwrap(), "")["statusid"], "02");
     assert_eq!(core.pay(|_| {})["retcode"], 608);
 }
 
@@ -79,15 +63,8 @@ fn the_observed_profile_settles_at_second_one_and_posts_a_second_later() {
     let began = core.now; // at second 5 of a minute
     core.pay(|_| {});
     let posted = core.advance(SECOND * 120);
-    assert_eq!(
-        posted[0].0.since(began),
-        Duration::from_secs(57),
-        "56 s to second :01, at least 30 s, then one more"
-    );
-    assert_eq!(
-        posted[0].1.content_type.as_ref(),
-        "application/x-www-form-urlencoded"
-    );
+    assert_eq!(posted[0].0.since(began), Duration::from_secs(57), "56 s to second :01, at least 30 s, then one more");
+    assert_eq!(posted[0].1.content_type.as_ref(), "application/x-www-form-urlencoded");
 }
 
 #[test]
@@ -95,32 +72,18 @@ fn checkstatus_finds_by_either_id_even_when_they_are_mixed_up() {
     let mut core = Core::new("documented");
     let answer = core.pay(|_| {});
     let tid = answer["tid"].as_str().unwrap();
-    for (given_tid, given_refid) in [
-        (tid, "wrong"),
-        ("wrong", "ORDER-1"),
-        ("ORDER-1", ""),
-        ("", "ORDER-1"),
-        ("", tid),
-    ] {
-        assert_eq!(
-            core.check_status(given_tid, given_refid)["tid"],
-            *tid,
-            "{given_tid}, {given_refid}"
-        );
+    for (given_tid, given_refid) in [(tid, "wrong"), ("wrong", "ORDER-1"), ("ORDER-1", ""), ("", "ORDER-1"), ("", tid)]
+    {
+        assert_eq!(core.check_status(given_tid, given_refid)["tid"], *tid, "{given_tid}, {given_refid}");
     }
 }
 
 #[test]
 fn a_numeric_refid_of_sixteen_digits_comes_back_digit_for_digit() {
     let mut core = Core::new("documented");
-    let body = good_pay()
-        .to_string()
-        .replace(r#""ORDER-1""#, "9999999999999999");
+    let body = good_pay().to_string().replace(r#""ORDER-1""#, "9999999999999999");
     let answer: Value = serde_json::from_slice(&core.call(&body).body).unwrap();
-    assert_eq!(
-        (&answer["refid"], &answer["retcode"]),
-        (&json!("9999999999999999"), &json!(0))
-    );
+    assert_eq!((&answer["refid"], &answer["retcode"]), (&json!("9999999999999999"), &json!(0)));
 }
 
 #[test]
@@ -151,13 +114,7 @@ fn extra_fields_are_kept_for_the_record() {
     let mut core = Core::new("documented");
     core.pay(|body| body["cemail"] = json!("extra@example.rw"));
     let transaction = core.gateway.ledger().iter().next().unwrap();
-    assert!(
-        transaction
-            .order
-            .record
-            .iter()
-            .any(|(name, value)| &**name == "cemail" && &**value == "extra@example.rw")
-    );
+    assert!(transaction.order.record.iter().any(|(name, value)| &**name == "cemail" && &**value == "extra@example.rw"));
 }
 
 #[test]
@@ -166,18 +123,9 @@ fn a_failed_postback_is_tried_again_as_often_as_allowed() {
     let began = core.now;
     core.pay(|_| {});
     let posted = core.advance_with(SECOND * 60, |postback| answered(postback, 500, "oops"));
-    let when: Vec<u64> = posted
-        .iter()
-        .map(|(at, _)| at.since(began).as_secs())
-        .collect();
+    let when: Vec<u64> = posted.iter().map(|(at, _)| at.since(began).as_secs()).collect();
     assert_eq!(when, [1, 2, 4]);
-    assert_eq!(
-        posted
-            .iter()
-            .map(|(_, postback)| postback.attempt)
-            .collect::<Vec<_>>(),
-        [1, 2, 3]
-    );
+    assert_eq!(posted.iter().map(|(_, postback)| postback.attempt).collect::<Vec<_>>(), [1, 2, 3]);
 }
 
 #[test]
@@ -208,8 +156,7 @@ fn a_delivery_of_the_world_before_a_reset_is_dropped() {
     core.now = core.now.after(SECOND);
     let postback = core.gateway.take_due(core.now).remove(0);
     core.gateway.reset();
-    core.gateway
-        .handle_delivery(acknowledge(&postback), core.now);
+    core.gateway.handle_delivery(acknowledge(&postback), core.now);
     assert_eq!(core.gateway.journal().deliveries().count(), 0);
     assert_eq!(core.pay(|_| {})["retcode"], 0, "the refid is free again");
 }
@@ -218,18 +165,8 @@ fn a_delivery_of_the_world_before_a_reset_is_dropped() {
 fn merchants_do_not_see_each_others_payments() {
     let mut core = Core::new("documented");
     let tid = core.pay(|_| {})["tid"].as_str().unwrap().to_owned();
-    assert!(
-        core.gateway
-            .ledger()
-            .by_tid("your_username", &tid)
-            .is_some()
-    );
-    assert!(
-        core.gateway
-            .ledger()
-            .by_tid("no_api_access", &tid)
-            .is_none()
-    );
+    assert!(core.gateway.ledger().by_tid("your_username", &tid).is_some());
+    assert!(core.gateway.ledger().by_tid("no_api_access", &tid).is_none());
 }
 
 #[test]
@@ -244,12 +181,8 @@ fn the_same_seed_and_calls_give_the_same_journal() {
             core.advance(Duration::from_millis(300));
         }
         core.advance(SECOND * 10);
-        let entries: Vec<String> = core
-            .gateway
-            .journal()
-            .after(0)
-            .map(|entry| kpay_sandbox::view::entry(entry).to_string())
-            .collect();
+        let entries: Vec<String> =
+            core.gateway.journal().after(0).map(|entry| kpay_sandbox::view::entry(entry).to_string()).collect();
         entries.join("\n")
     };
     assert_eq!(run(), run());
@@ -262,28 +195,14 @@ fn ten_thousand_postbacks_at_one_instant_leave_within_the_bound_and_all_arrive()
         core.pay(|body| body["refid"] = json!(number));
     }
     core.now = core.now.after(SECOND);
-    assert_eq!(
-        core.gateway.take_due(core.now).len(),
-        kpay_sandbox::gateway::IN_FLIGHT_LIMIT
-    );
-    let mut core = Core {
-        gateway: core.gateway,
-        now: core.now,
-    };
-    assert!(
-        core.gateway.next_due().is_none(),
-        "nothing leaves until one has come back"
-    );
+    assert_eq!(core.gateway.take_due(core.now).len(), kpay_sandbox::gateway::IN_FLIGHT_LIMIT);
+    let mut core = Core { gateway: core.gateway, now: core.now };
+    assert!(core.gateway.next_due().is_none(), "nothing leaves until one has come back");
     core.gateway.reset();
     for number in 0..10_000 {
         core.pay(|body| body["refid"] = json!(number));
     }
     assert_eq!(core.advance(SECOND).len(), 10_000);
-    let settled = core
-        .gateway
-        .journal()
-        .after(0)
-        .filter(|entry| matches!(entry.event, Event::Settled { .. }))
-        .count();
+    let settled = core.gateway.journal().after(0).filter(|entry| matches!(entry.event, Event::Settled { .. })).count();
     assert_eq!(settled, 10_000);
 }

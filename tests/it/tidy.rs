@@ -46,14 +46,8 @@ fn the_core_is_pure() {
 #[test]
 fn hyper_stays_at_the_edge() {
     for (file, text) in sources("src") {
-        let edge = ["server.rs", "courier.rs"]
-            .iter()
-            .any(|name| file.ends_with(name));
-        assert!(
-            edge || !text.contains("hyper::"),
-            "{} uses hyper",
-            file.display()
-        );
+        let edge = ["server.rs", "courier.rs"].iter().any(|name| file.ends_with(name));
+        assert!(edge || !text.contains("hyper::"), "{} uses hyper", file.display());
     }
 }
 
@@ -63,13 +57,7 @@ fn kpays_field_names_stand_in_wire_rs_only() {
         if file.ends_with("wire.rs") {
             continue;
         }
-        for name in [
-            "\"msisdn\"",
-            "\"retcode\"",
-            "\"momtransactionid\"",
-            "\"payaccount\"",
-            "\"statusdesc\"",
-        ] {
+        for name in ["\"msisdn\"", "\"retcode\"", "\"momtransactionid\"", "\"payaccount\"", "\"statusdesc\""] {
             assert!(!text.contains(name), "{} holds {name}", file.display());
         }
     }
@@ -78,27 +66,15 @@ fn kpays_field_names_stand_in_wire_rs_only() {
 #[test]
 fn each_file_says_what_it_owns_and_stays_readable() {
     for (file, text) in sources("src") {
-        assert!(
-            text.starts_with("//! "),
-            "{} does not open with what it owns",
-            file.display()
-        );
+        assert!(text.starts_with("//! "), "{} does not open with what it owns", file.display());
         let lines = text.lines().count();
-        assert!(
-            lines <= 450,
-            "{} has {lines} lines: which noun is missing?",
-            file.display()
-        );
+        assert!(lines <= 450, "{} has {lines} lines: which noun is missing?", file.display());
     }
 }
 
 #[test]
 fn no_test_sleeps() {
     for (file, text) in sources("tests") {
-        assert!(
-            file.ends_with("tidy.rs") || !text.contains("sleep("),
-            "{} sleeps",
-            file.display()
-        );
+        assert!(file.ends_with("tidy.rs") || !text.contains("sleep("), "{} sleeps", file.display());
     }
 }

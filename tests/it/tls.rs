@@ -15,35 +15,23 @@ use crate::harness::{Running, exchange, json_of, post, trusting};
 async fn both_versions_are_spoken_and_sessions_are_resumed() {
     let running = Running::start().await;
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-        let builder = ClientConfig::builder_with_provider(tls::provider())
-            .with_protocol_versions(&[version])
-            .unwrap();
+        let builder = ClientConfig::builder_with_provider(tls::provider()).with_protocol_versions(&[version]).unwrap();
         let mut roots = rustls::RootCertStore::empty();
-        let ca = <rustls::pki_types::CertificateDer as rustls::pki_types::pem::PemObject>::from_pem_file(running.sandbox.ca()).unwrap();
+        let ca = <rustls::pki_types::CertificateDer as rustls::pki_types::pem::PemObject>::from_pem_file(
+            running.sandbox.ca(),
+        )
+        .unwrap();
         roots.add(ca).unwrap();
-        let connector = TlsConnector::from(Arc::new(
-            builder.with_root_certificates(roots).with_no_client_auth(),
-        ));
+        let connector = TlsConnector::from(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()));
         let mut kinds = Vec::new();
         for _ in 0..2 {
             let name = ServerName::try_from("localhost").unwrap();
-            let mut stream = connector
-                .connect(name, running.connect_plain().await)
-                .await
-                .unwrap();
-            let answer = exchange(
-                &mut stream,
-                post("/", &good_pay().to_string(), "").as_bytes(),
-            )
-            .await;
+            let mut stream = connector.connect(name, running.connect_plain().await).await.unwrap();
+            let answer = exchange(&mut stream, post("/", &good_pay().to_string(), "").as_bytes()).await;
             assert!(json_of(&answer)["retcode"].is_number());
             kinds.push(stream.get_ref().1.handshake_kind());
         }
-        assert_eq!(
-            kinds,
-            [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)],
-            "{version:?}"
-        );
+        assert_eq!(kinds, [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)], "{version:?}");
     }
 }
 
@@ -54,16 +42,10 @@ async fn alpn_offers_h2_and_http_1_1() {
         let mut config = trusting(&running.sandbox);
         config.alpn_protocols = vec![protocol.into()];
         let stream = TlsConnector::from(Arc::new(config))
-            .connect(
-                ServerName::try_from("localhost").unwrap(),
-                running.connect_plain().await,
-            )
+            .connect(ServerName::try_from("localhost").unwrap(), running.connect_plain().await)
             .await
             .unwrap();
-        assert_eq!(
-            stream.get_ref().1.alpn_protocol(),
-            Some(protocol.as_bytes())
-        );
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol.as_bytes()));
     }
 }
 
@@ -72,13 +54,8 @@ async fn every_wanted_name_is_covered_and_no_other() {
     let running = Running::with(|config| config.hosts = vec!["shop.test".into()]).await;
     let connect = async |name: &str| {
         let name = ServerName::try_from(name.to_owned()).unwrap();
-        let tcp = TcpStream::connect(("127.0.0.1", running.port()))
-            .await
-            .unwrap();
-        TlsConnector::from(Arc::clone(&running.tls))
-            .connect(name, tcp)
-            .await
-            .is_ok()
+        let tcp = TcpStream::connect(("127.0.0.1", running.port())).await.unwrap();
+        TlsConnector::from(Arc::clone(&running.tls)).connect(name, tcp).await.is_ok()
     };
     for name in [
         "localhost",
@@ -98,16 +75,10 @@ async fn every_wanted_name_is_covered_and_no_other() {
 #[tokio::test]
 async fn two_sandboxes_share_one_folder_and_one_ca() {
     let folder = tempfile::tempdir().unwrap();
-    let config = Config {
-        certs: folder.path().join("certs"),
-        ..Config::default()
-    };
+    let config = Config { certs: folder.path().join("certs"), ..Config::default() };
     let (one, two) = tokio::join!(Sandbox::start(config.clone()), Sandbox::start(config));
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_ne!(one.url(), two.url());
     trusting(&one);
-    assert_eq!(
-        std::fs::read(one.ca()).unwrap(),
-        std::fs::read(two.ca()).unwrap()
-    );
+    assert_eq!(std::fs::read(one.ca()).unwrap(), std::fs::read(two.ca()).unwrap());
 }

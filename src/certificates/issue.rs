@@ -1,0 +1,94 @@
+//! Issuing: the CA, constrained to the names it serves, and leaves from it. Nothing is read or written here.
+
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, Error, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256, SanType,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// Also how certificates of ours are recognised: it stands in the CA and, as the issuer, in the leaf.
+const CA_NAME: &str = "kpay-sandbox development CA";
+const DAY: Duration = Duration::from_secs(86_400);
+/// Clients refuse more than 398 days; both lives begin a day early, for clocks that are behind.
+const LEAF_LIFE: Duration = DAY.saturating_mul(396);
+const CA_LIFE: Duration = DAY.saturating_mul(3650);
+
+/// A certificate and its key.
+pub(super) type Pair = (CertificateDer<'static>, PrivateKeyDer<'static>);
+
+/// What certificates are issued for, and when.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    /// DNS names and addresses.
+    pub(super) names: &'a [String],
+    /// The present.
+    pub(super) now: SystemTime,
+}
+
+impl Wanted<'_> {
+    /// A new CA.
+    pub(super) fn ca(self) -> Result<Pair, Error> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let ca = self.ca_params().self_signed(&key)?;
+        Ok((ca.der().clone(), PrivateKeyDer::Pkcs8(key.serialize_der().into())))
+    }
+
+    /// The issuer to which a CA's key belongs. All of the CA's parameters but its names are constant, and an
+    /// issuer needs no names: so the key is enough, and the CA's certificate need not be read.
+    pub(super) fn issuer(self, ca_key: &PrivateKeyDer<'_>) -> Result<Issuer<'static, KeyPair>, Error> {
+        Ok(Issuer::new(self.ca_params(), KeyPair::try_from(ca_key.secret_der())?))
+    }
+
+    /// A new leaf.
+    pub(super) fn leaf(self, issuer: &Issuer<'_, KeyPair>) -> Result<Pair, Error> {
+        let mut params = self.params("kpay-sandbox", LEAF_LIFE);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        for name in self.names {
+            params.subject_alt_names.push(match name.parse() {
+                Ok(address) => SanType::IpAddress(address),
+                Err(_) => SanType::DnsName(name.as_str().try_into()?),
+            });
+        }
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let leaf = params.signed_by(&key, issuer)?;
+        Ok((leaf.der().clone(), PrivateKeyDer::Pkcs8(key.serialize_der().into())))
+    }
+
+    fn ca_params(self) -> CertificateParams {
+        let mut params = self.params(CA_NAME, CA_LIFE);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        // Whoever trusts this CA trusts it for these names only: its key, stolen, opens no other site.
+        let address = |address, prefix| GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(address, prefix));
+        let subtree = |name: &String| match name.parse() {
+            Ok(IpAddr::V4(v4)) if v4.is_loopback() => address([127, 0, 0, 0].into(), 8),
+            Ok(v4 @ IpAddr::V4(_)) => address(v4, 32),
+            Ok(v6 @ IpAddr::V6(_)) => address(v6, 128),
+            Err(_) => GeneralSubtree::DnsName(name.clone()),
+        };
+        let permitted_subtrees = self.names.iter().map(subtree).collect();
+        params.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: Vec::new() });
+        params
+    }
+
+    /// The serial number is rcgen's: a hash of the key, which is always a new one.
+    fn params(self, name: &str, life: Duration) -> CertificateParams {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationName, "kpay-sandbox");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.not_before = (self.now - DAY).into();
+        params.not_after = (self.now - DAY + life).into();
+        params
+    }
+}
+
+/// Whether a certificate is one that was issued here, or by an earlier CA of ours.
+pub(super) fn is_ours(der: &[u8]) -> bool {
+    der.windows(CA_NAME.len()).any(|window| window == CA_NAME.as_bytes())
+}

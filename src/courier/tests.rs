@@ -1,0 +1,260 @@
+//! The courier against listeners of its own.
+
+use std::net::SocketAddr;
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::pki_types::PrivateKeyDer;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::*;
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+fn self_signed() -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).unwrap();
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    (cert.into(), key)
+}
+
+fn settings() -> CourierSettings {
+    CourierSettings {
+        own_ca: self_signed().0,
+        extra_roots: Vec::new(),
+        insecure: false,
+        time_limit: Duration::from_secs(10),
+        redirections: Vec::new(),
+    }
+}
+
+fn to(target: &str) -> Postback {
+    Postback {
+        number: 1,
+        generation: 0,
+        tid: "E1".into(),
+        refid: "R1".into(),
+        attempt: 1,
+        target: target.into(),
+        content_type: "application/json".into(),
+        body: r#"{"a":"é"}"#.into(),
+    }
+}
+
+async fn delivered(target: &str) -> Delivery {
+    Courier::new(settings()).deliver(to(target)).await
+}
+
+fn goes_to(target: &str, rules: &[&str]) -> Result<String, String> {
+    let rules: Vec<Redirection> = rules.iter().map(|rule| rule.parse().unwrap()).collect();
+    address::target(target, &rules).map(|uri| uri.to_string())
+}
+
+async fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// Reads one request, answers it, and hands the request back.
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str) -> String {
+    let mut request = Vec::new();
+    while !request.ends_with(b"}") && stream.read_buf(&mut request).await.unwrap() > 0 {}
+    // The courier hangs up on an answer that is too long, which is no failure of the listener.
+    let _ = stream.write_all(answer.as_bytes()).await;
+    let _ = stream.shutdown().await;
+    String::from_utf8(request).unwrap()
+}
+
+async fn answering(text: String) -> (SocketAddr, JoinHandle<String>) {
+    let (listener, address) = listener().await;
+    let task = async move { answer(listener.accept().await.unwrap().0, &text).await };
+    (address, tokio::spawn(task))
+}
+
+#[test]
+fn a_target_without_a_scheme_is_http() {
+    for (target, url) in [
+        ("shop.test/cb", "http://shop.test/cb"),
+        ("localhost:3000/x?y=1", "http://localhost:3000/x?y=1"),
+        ("localhost:3000", "http://localhost:3000/"),
+        ("[::1]:3000/x", "http://[::1]:3000/x"),
+        ("shop.test/cb?next=http://a.test/", "http://shop.test/cb?next=http://a.test/"),
+        ("shop.test?x=1", "http://shop.test/?x=1"),
+        (" HTTPS://Shop.Test:443/Cb#top ", "https://shop.test/Cb"),
+    ] {
+        assert_eq!(goes_to(target, &[]).as_deref(), Ok(url), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn targets_that_cannot_be_posted_to_are_refused_in_a_sentence() {
+    let long = format!("http://{}", "é".repeat(10_000));
+    let mut odd: Vec<&str> = "| |/|//shop.test/|?x|#|:|://|http:|http://|http:///x|http://:80/|http://a b/|\
+        http://a/b c|shop.test/a\r\nX: y|a\0b|ftp://a/|javascript:alert(1)|javascript://a|mailto:a@b.test|\
+        http://u:p@a/|u@a/|http://a:0/|http://a:/|http://a:99999/|http://[::1|]|💥:1"
+        .split('|')
+        .collect();
+    odd.push(&long);
+    for target in odd {
+        let delivery = delivered(target).await;
+        let Err(Failure::BadTarget(why)) = delivery.outcome else { panic!("{target:?}: {:?}", delivery.outcome) };
+        assert!(
+            delivery.url.is_empty() && why.starts_with('\'') && why.len() < 1000 && !why.contains(char::is_control),
+            "{why}"
+        );
+    }
+}
+
+#[test]
+fn a_very_long_or_unicode_path_panics_nowhere() {
+    for path in ["a".repeat(10_000), "é💥".repeat(2_000), "%zz".repeat(3_000), "?".repeat(70_000)] {
+        let _ = goes_to(&format!("shop.test/{path}"), &[]);
+    }
+}
+
+#[test]
+fn a_redirection_changes_the_origin_and_keeps_path_and_query() {
+    let rules = ["https://Shop.example/=http://localhost:3000", "http://b.test:80=https://c.test:443"];
+    for (target, url) in [
+        ("https://shop.example/a/b?c=d%20e", "http://localhost:3000/a/b?c=d%20e"),
+        ("https://SHOP.example:443", "http://localhost:3000/"),
+        ("b.test/x", "https://c.test/x"),
+        ("http://shop.example/x", "http://shop.example/x"),
+        ("https://shop.example:444/x", "https://shop.example:444/x"),
+    ] {
+        assert_eq!(goes_to(target, &rules).as_deref(), Ok(url), "{target}");
+    }
+}
+
+#[test]
+fn a_wrong_redirection_says_what_to_write() {
+    let odd = "|x|=|a=b|http://a=|http://a/p=http://b|http://a=http://b/p|http://a=http://b?q|\
+        ftp://a=http://b|http://a:0=http://b|http://u@a=http://b|http://a=http://b#f|http://a=b:3000";
+    for text in odd.split('|') {
+        let why = text.parse::<Redirection>().unwrap_err();
+        assert!(why.contains("write FROM=TO, such as"), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn the_headers_are_these_and_the_record_holds_the_same() {
+    let (address, request) = answering(OK.into()).await;
+    let delivery = delivered(&format!("{address}/cb?x=1#top")).await;
+    let host = address.to_string();
+    let head = format!("POST /cb?x=1 HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\n");
+    let rest = "Content-Type: application/json\r\nContent-Length: 10\r\n\r\n{\"a\":\"é\"}";
+    assert_eq!(request.await.unwrap(), head + rest);
+    assert_eq!(delivery.url, format!("http://{host}/cb?x=1"));
+    let recorded: Vec<_> = delivery.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let json = ("content-type", "application/json");
+    assert_eq!(recorded, [("host", &*host), ("accept", "*/*"), json, ("content-length", "10")]);
+    let answer = delivery.outcome.unwrap();
+    assert_eq!((answer.status, &*answer.body, answer.cut), (200, &b"ok"[..], false));
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_answer_like_any_other() {
+    let text = "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
+    let (address, _request) = answering(text.into()).await;
+    let answer = delivered(&address.to_string()).await.outcome;
+    assert_eq!(answer.unwrap().status, 302);
+}
+
+#[tokio::test]
+async fn an_answer_is_cut_only_beyond_the_limit() {
+    for (size, cut) in [(Answer::LIMIT, false), (Answer::LIMIT + 1, true), (1 << 20, true)] {
+        let text = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n{}", "x".repeat(size));
+        let (address, _request) = answering(text).await;
+        let answer = delivered(&address.to_string()).await.outcome.unwrap();
+        assert_eq!((answer.body.len(), answer.cut), (Answer::LIMIT, cut), "{size}");
+    }
+}
+
+#[tokio::test]
+async fn a_listener_that_never_answers_or_never_ends_times_out() {
+    let limit = Duration::from_millis(200);
+    let courier = Courier::new(CourierSettings { time_limit: limit, ..settings() });
+    let (_silent, address) = listener().await;
+    let delivery = courier.deliver(to(&address.to_string())).await;
+    assert_eq!(delivery.outcome, Err(Failure::TimedOut(limit)));
+    assert!(delivery.took >= limit, "{:?}", delivery.took);
+    let (half, address) = listener().await;
+    let held = tokio::spawn(async move {
+        let mut stream = half.accept().await.unwrap().0;
+        // An answer ahead of the request would be no HTTP.
+        let _ = stream.read(&mut [0; 2048]).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nha").await.unwrap();
+        stream
+    });
+    let delivery = courier.deliver(to(&address.to_string())).await;
+    assert_eq!(delivery.outcome, Err(Failure::TimedOut(limit)));
+    drop(held);
+}
+
+#[tokio::test]
+async fn a_refused_port_is_unreachable_and_names_the_listener() {
+    let (closed, address) = listener().await;
+    drop(closed);
+    let why = format!("connection refused by http://{address}: is your listener running?");
+    assert_eq!(delivered(&address.to_string()).await.outcome, Err(Failure::Unreachable(why)));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_http_is_broken() {
+    for text in ["", "hello\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nha"] {
+        let (address, _request) = answering(text.into()).await;
+        let outcome = delivered(&address.to_string()).await.outcome;
+        assert!(matches!(outcome, Err(Failure::Broken(_))), "{text:?}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_self_signed_listener_is_refused_unless_trusted_or_insecure() {
+    let ((cert, key), (listener, address)) = (self_signed(), listener().await);
+    let acceptor = tls::acceptor(vec![cert.clone()], key).unwrap();
+    let _serving = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                answer(stream, OK).await;
+            }
+        }
+    });
+    let url = format!("https://{address}/");
+    let Err(Failure::Tls(why)) = delivered(&url).await.outcome else { panic!("it is trusted") };
+    assert!(why.contains("--postback-ca") && why.contains("--postback-insecure"), "{why}");
+    let trusting = CourierSettings { extra_roots: vec![cert], ..settings() };
+    for settings in [trusting, CourierSettings { insecure: true, ..settings() }] {
+        let delivery = Courier::new(settings).deliver(to(&url)).await;
+        assert_eq!(delivery.outcome.map(|answer| answer.status), Ok(200));
+    }
+}
+
+#[tokio::test]
+async fn https_to_a_plain_listener_says_that_it_speaks_no_tls() {
+    let (listener, address) = listener().await;
+    tokio::spawn(async move {
+        let mut stream = listener.accept().await.unwrap().0;
+        let _ = stream.read(&mut [0; 2048]).await;
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    });
+    let Err(Failure::Tls(why)) = delivered(&format!("https://{address}/")).await.outcome else { panic!("not TLS") };
+    assert!(why.contains("write http://"), "{why}");
+}
+
+#[test]
+fn a_file_of_roots_is_read_and_a_wrong_one_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("roots.pem");
+    assert!(read_roots(&file).unwrap_err().contains("roots.pem: cannot be read"));
+    let names = vec!["a.test".to_owned()];
+    let pem = generate_simple_self_signed(names).unwrap().cert.pem();
+    let fake = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned();
+    for (text, count) in [(pem.repeat(2), Some(2)), (String::new(), None), ("x".into(), None), (fake, None)] {
+        std::fs::write(&file, &text).unwrap();
+        let roots = read_roots(&file);
+        assert_eq!(roots.as_ref().ok().map(Vec::len), count, "{roots:?}");
+        assert!(roots.err().is_none_or(|why| why.contains("roots.pem: ")));
+    }
+}

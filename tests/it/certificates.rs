@@ -1,0 +1,185 @@
+//! The certificate folder: made, kept, renewed, refused.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use kpay_sandbox::certificates::{Certificates, check_host, open};
+use kpay_sandbox::clock::wall_clock;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn opened(folder: &Path, hosts: &[&str], now: SystemTime) -> Certificates {
+    let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+    open(folder, &hosts, now).unwrap()
+}
+
+#[test]
+fn the_first_run_makes_every_file_and_the_second_changes_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = opened(folder.path(), &[], wall_clock());
+    assert!(first.notices[0].contains("made a certificate authority"), "{:?}", first.notices);
+    let content = || {
+        ["ca.pem", "ca.key", "server.pem", "server.key", "bundle.pem", ".gitignore"]
+            .map(|name| fs::read(folder.path().join(name)).unwrap())
+    };
+    let before = content();
+    assert_eq!(before[5], b"*\n");
+    let bundle = String::from_utf8(before[4].clone()).unwrap();
+    assert!(bundle.ends_with(&*String::from_utf8_lossy(&before[0]).replace("\r\n", "\n")));
+    assert!(opened(folder.path(), &[], wall_clock()).notices.is_empty());
+    assert_eq!(before, content());
+}
+
+#[cfg(unix)]
+#[test]
+fn keys_are_their_owners_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    opened(folder.path(), &[], wall_clock());
+    let key = folder.path().join("ca.key");
+    let mode = || fs::metadata(&key).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o600);
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let notices = opened(folder.path(), &[], wall_clock()).notices;
+    assert!(notices[0].contains("ca.key"), "{notices:?}");
+    assert_eq!(mode(), 0o600);
+}
+
+#[test]
+fn a_name_that_the_ca_does_not_cover_makes_a_new_ca_loudly() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = opened(folder.path(), &[], wall_clock());
+    let second = opened(folder.path(), &["shop.test", "192.168.1.5"], wall_clock());
+    assert_ne!(first.ca, second.ca);
+    assert!(second.notices[0].starts_with("NEW CA") && second.notices[0].contains("shop.test"), "{:?}", second.notices);
+    let third = opened(folder.path(), &[], wall_clock());
+    assert_eq!(second.ca, third.ca, "fewer names are covered as well");
+}
+
+#[test]
+fn a_leaf_near_its_end_is_renewed_by_the_same_ca() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = opened(folder.path(), &[], wall_clock());
+    let later = opened(folder.path(), &[], wall_clock() + DAY * 364);
+    assert_eq!(first.chain, later.chain, "31 days are left");
+    let renewed = opened(folder.path(), &[], wall_clock() + DAY * 366);
+    assert_eq!(first.ca, renewed.ca);
+    assert_ne!(first.chain, renewed.chain);
+    assert!(renewed.notices[0].contains("renewed"), "{:?}", renewed.notices);
+    let decade = opened(folder.path(), &[], wall_clock() + DAY * 3700);
+    assert!(decade.notices[0].starts_with("NEW CA"), "{:?}", decade.notices);
+}
+
+#[test]
+fn the_leaf_is_short_lived_and_the_ca_is_constrained() {
+    let folder = tempfile::tempdir().unwrap();
+    let found = opened(folder.path(), &["shop.test"], wall_clock());
+    let (_, leaf) = X509Certificate::from_der(&found.chain[0]).unwrap();
+    let life = leaf.validity().not_after.timestamp() - leaf.validity().not_before.timestamp();
+    assert!(life <= 397 * 86_400 && !leaf.is_ca());
+    let (_, ca) = X509Certificate::from_der(&found.ca).unwrap();
+    let constraints = ca.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::NameConstraints(constraints) => Some((extension.critical, constraints)),
+        _ => None,
+    });
+    let (critical, constraints) = constraints.expect("name constraints");
+    let permitted = constraints.permitted_subtrees.as_ref().unwrap();
+    let names: Vec<&str> = permitted
+        .iter()
+        .filter_map(|tree| if let GeneralName::DNSName(name) = tree.base { Some(name) } else { None })
+        .collect();
+    assert_eq!(
+        names,
+        ["localhost", "pay.esicia.com", "pay.esicia.rw", "kpay-sandbox", "host.docker.internal", "shop.test"]
+    );
+    assert!(critical && permitted.len() == names.len() + 2, "and the two loopback networks");
+}
+
+#[test]
+fn openssl_refuses_a_name_outside_the_constraints_and_takes_the_leaf() {
+    let folder = tempfile::tempdir().unwrap();
+    opened(folder.path(), &[], wall_clock());
+    let run =
+        |line: &str| std::process::Command::new("sh").args(["-c", line]).current_dir(folder.path()).output().unwrap();
+    assert!(run("openssl verify -CAfile ca.pem -verify_hostname localhost server.pem").status.success());
+    let forged = "openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout x.key -subj /CN=x -out x.csr \
+        && printf 'subjectAltName=DNS:example.com' > ext \
+        && openssl x509 -req -in x.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out x.pem";
+    assert!(run(forged).status.success());
+    let verdict = run("openssl verify -CAfile ca.pem x.pem");
+    assert!(!verdict.status.success());
+    let words = String::from_utf8_lossy(&verdict.stderr).into_owned() + &String::from_utf8_lossy(&verdict.stdout);
+    assert!(words.contains("permitted subtree violation"), "{words}");
+}
+
+#[test]
+fn many_that_start_at_once_agree_on_one_ca() {
+    let folder = tempfile::tempdir().unwrap();
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            let path = folder.path().to_owned();
+            std::thread::spawn(move || opened(&path, &[], wall_clock()).ca)
+        })
+        .collect();
+    let cas: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    assert!(cas.iter().all(|ca| *ca == cas[0]));
+}
+
+#[test]
+fn what_is_missing_is_made_and_what_is_garbage_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = opened(folder.path(), &[], wall_clock());
+    fs::remove_file(folder.path().join("ca.key")).unwrap();
+    assert_eq!(opened(folder.path(), &[], wall_clock()).ca, first.ca, "a valid leaf needs no CA key");
+    fs::remove_file(folder.path().join("bundle.pem")).unwrap();
+    assert_eq!(opened(folder.path(), &[], wall_clock()).ca, first.ca);
+    assert!(folder.path().join("bundle.pem").exists());
+    fs::remove_file(folder.path().join("server.key")).unwrap();
+    assert!(opened(folder.path(), &[], wall_clock()).notices[0].starts_with("NEW CA"));
+    for name in ["ca.pem", "server.pem", "server.key"] {
+        let kept = fs::read(folder.path().join(name)).unwrap();
+        fs::write(folder.path().join(name), "garbage").unwrap();
+        let error = open(folder.path(), &[], wall_clock()).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("--certs"), "{error}");
+        fs::write(folder.path().join(name), kept).unwrap();
+    }
+}
+
+#[test]
+fn somebody_elses_certificates_are_never_replaced() {
+    let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    opened(ours.path(), &[], wall_clock());
+    let make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=theirs \
+        -keyout server.key -out server.pem";
+    let made = std::process::Command::new("sh").args(["-c", make]).current_dir(theirs.path()).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let before = fs::read(theirs.path().join("server.key")).unwrap();
+    let error = open(theirs.path(), &[], wall_clock()).unwrap_err().to_string();
+    assert!(error.contains("server.pem") && error.contains("not replaced"), "{error}");
+    assert_eq!(fs::read(theirs.path().join("server.key")).unwrap(), before);
+}
+
+#[test]
+fn the_bundle_always_holds_the_ca() {
+    let folder = tempfile::tempdir().unwrap();
+    opened(folder.path(), &[], wall_clock());
+    let second = opened(folder.path(), &["shop.test"], wall_clock());
+    let bundle = fs::read_to_string(&second.bundle_file).unwrap();
+    assert!(bundle.ends_with(&fs::read_to_string(&second.ca_file).unwrap()));
+    assert_eq!(bundle.matches("BEGIN CERTIFICATE").count(), 1 + rustls_native_certs::load_native_certs().certs.len());
+}
+
+#[test]
+fn a_host_is_a_name_or_an_address() {
+    for good in ["shop.test", "a-b.example", "192.168.1.5", "::1"] {
+        assert!(check_host(good).is_ok(), "{good}");
+    }
+    for bad in
+        ["https://shop.test", "shop.test:443", "*.shop.test", "", "a b", "-a.test", "a..b", "kpay_sandbox", "1.2.3"]
+    {
+        assert!(check_host(bad).unwrap_err().contains("shop.test"), "{bad}");
+    }
+}
