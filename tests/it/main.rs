@@ -7,6 +7,7 @@ mod receiver;
 mod bad_input;
 mod certificates;
 mod golden;
+mod h2;
 mod http;
 mod postbacks;
 mod precedence;

@@ -111,3 +111,30 @@ async fn stopping_finishes_the_deliveries_under_way() {
     running.sandbox.stop().await;
     assert_eq!(door.read(|gateway| gateway.journal().deliveries().count()), 1);
 }
+
+#[tokio::test]
+async fn a_stop_waits_for_a_delivery_under_way_but_not_for_ever() {
+    let running = Running::with(|config| config.clock = kpay_sandbox::clock::ClockStart::Running).await;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    running.pay(|body| body["returl"] = json!(format!("http://127.0.0.1:{port}/"))).await;
+    let (_kept_open, _) = silent.accept().await.unwrap();
+    let door = std::sync::Arc::clone(running.sandbox.door());
+    let began = std::time::Instant::now();
+    running.sandbox.stop().await;
+    assert!(began.elapsed() < Duration::from_secs(5));
+    let outcomes: Vec<_> =
+        door.read(|gateway| gateway.journal().deliveries().map(|delivery| delivery.outcome.clone()).collect());
+    assert_eq!(outcomes, [Err(Failure::Stopped)], "it is recorded");
+}
+
+#[tokio::test]
+async fn a_listener_certified_by_the_sandboxs_own_ca_is_trusted() {
+    // The listener is another sandbox on the same certificates: it answers, though not as a shop would.
+    let running = Running::start().await;
+    let other = format!("https://localhost:{}/", running.port());
+    running.pay(|body| body["returl"] = json!(other)).await;
+    running.second().await;
+    let words = format!("{:?}", verdicts(&running));
+    assert!(words.contains("Flagged"), "{words}");
+}

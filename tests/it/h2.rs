@@ -1,0 +1,71 @@
+//! HTTP/2: what it is good for, and what it is abused for.
+
+use std::sync::Arc;
+
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::ServerName;
+use serde_json::Value;
+use tokio_rustls::TlsConnector;
+
+use crate::core::good_pay;
+use crate::harness::{Running, authorization, read_to_end, trusting};
+
+type Body = Full<bytes::Bytes>;
+
+async fn connect(running: &Running) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+    let mut config = trusting(&running.sandbox);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let name = ServerName::try_from("localhost").unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, running.connect_plain().await).await.unwrap()
+}
+
+async fn client(running: &Running) -> SendRequest<Body> {
+    let stream = TokioIo::new(connect(running).await);
+    let (client, connection) = handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+fn request(body: &Value) -> Request<Body> {
+    let authorization = authorization();
+    let (_, value) = authorization.trim().split_once(": ").unwrap();
+    Request::post("https://pay.esicia.com/").header("Authorization", value).body(body.to_string().into()).unwrap()
+}
+
+#[tokio::test]
+async fn a_payment_over_h2_is_answered_under_the_name_it_was_asked_by() {
+    let running = Running::start().await;
+    let mut client = client(&running).await;
+    let answer = client.send_request(request(&good_pay())).await.unwrap();
+    assert!(answer.headers().contains_key("x-kpay-sandbox"));
+    let body: Value = serde_json::from_slice(&answer.into_body().collect().await.unwrap().to_bytes()).unwrap();
+    assert!(body["url"].as_str().unwrap().starts_with("https://pay.esicia.com/checkout/"), "{body}");
+}
+
+#[tokio::test]
+async fn a_thousand_streams_reset_at_once_hurt_nobody_else() {
+    let running = Running::start().await;
+    let mut hostile = client(&running).await;
+    for number in 0..1000 {
+        if hostile.ready().await.is_err() {
+            break; // the server has had enough, which is an answer too
+        }
+        let mut body = good_pay();
+        body["refid"] = number.into();
+        // Sent and dropped without waiting for the answer: a reset.
+        drop(hostile.send_request(request(&body)));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(running.pay(|_| {}).await["retcode"], 0);
+}
+
+#[tokio::test]
+async fn an_h2_client_that_says_nothing_is_cut_off() {
+    let running = Running::start().await;
+    let mut silent = connect(&running).await;
+    read_to_end(&mut silent).await;
+    assert_eq!(running.pay(|_| {}).await["retcode"], 0);
+}
