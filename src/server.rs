@@ -23,8 +23,6 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::web::{Body, Reply, Request, Surfaces};
 
-/// How much of a body is read, in bytes.
-pub const BODY_LIMIT: usize = 64 * 1024;
 /// How many bytes of headers are read.
 const HEADER_LIMIT: usize = 64 * 1024;
 /// How long a client may take over each part: first byte, handshake, headers, body.
@@ -121,6 +119,7 @@ impl Connection {
             .header_read_timeout(PATIENCE)
             .max_buf_size(HEADER_LIMIT)
             .half_close(true)
+            .title_case_headers(true)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
         // How a connection ends is the client's affair: what matters was recorded with its calls.
@@ -252,7 +251,7 @@ async fn answer(
 
 async fn read_body(headers: &http::HeaderMap, mut incoming: Incoming) -> Result<Body, hyper::Error> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    let too_large = announced.is_some_and(|length| length > BODY_LIMIT);
+    let too_large = announced.is_some_and(|length| length > Body::LIMIT);
     if too_large && headers.contains_key(EXPECT) {
         return Ok(Body::TooLarge);
     }
@@ -266,13 +265,13 @@ async fn read_body(headers: &http::HeaderMap, mut incoming: Incoming) -> Result<
         if kept.is_empty() && announced == Some(data.len()) && !too_large {
             return Ok(Body::Whole(data));
         }
-        if seen <= BODY_LIMIT {
+        if seen <= Body::LIMIT {
             kept.extend_from_slice(&data);
         } else if seen > DRAIN_LIMIT {
             break;
         }
     }
-    Ok(if seen > BODY_LIMIT { Body::TooLarge } else { Body::Whole(kept.freeze()) })
+    Ok(if seen > Body::LIMIT { Body::TooLarge } else { Body::Whole(kept.freeze()) })
 }
 
 fn respond(reply: Reply, is_head: bool) -> Answer {

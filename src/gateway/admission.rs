@@ -7,7 +7,8 @@ use super::merchant::{Merchant, Retailer, authenticate};
 use super::method::Method;
 use super::profile::Profile;
 use super::return_code::ReturnCode;
-use super::transaction::{Amount, Currency, Msisdn, Order, excerpt};
+use super::transaction::Order;
+use super::values::{Amount, Currency, Msisdn, excerpt};
 use super::wire::{Message, Param};
 
 /// What the checks are made against.
@@ -85,10 +86,10 @@ pub fn admit(
     let retailer = merchant.retailer(&draft.retailerid);
     let id = &draft.retailerid;
     check(retailer != Retailer::Unknown, UnknownRetailer, || {
-        format!("retailerid '{}' is none of {}'s", excerpt(id), merchant.username)
+        format!("retailerid '{}' is none of {}'s in merchants.json", excerpt(id), merchant.username)
     })?;
     check(retailer == Retailer::Enabled, RetailerNotEnabled, || {
-        format!("retailerid '{}' of {} is switched off", excerpt(id), merchant.username)
+        format!("retailerid '{}' of {} is switched off in merchants.json", excerpt(id), merchant.username)
     })?;
     let method = Method::from_word(&draft.pmethod).ok_or_else(|| {
         let words = Method::ALL.map(Method::word).join(", ");
@@ -96,9 +97,8 @@ pub fn admit(
     })?;
     if let Some(id) = &draft.bankid {
         let bank = rules.banks.iter().find(|bank| bank.bankid == *id);
-        let bank =
-            bank.ok_or_else(|| refuse(UnknownBank, format!("bankid '{}' is not in the table of banks", excerpt(id))))?;
-        check(bank.enabled, UnknownBank, || format!("bankid '{id}' ({}) is switched off", bank.name))?;
+        let bank = bank.ok_or_else(|| refuse(UnknownBank, format!("bankid '{}' is not in banks.json", excerpt(id))))?;
+        check(bank.enabled, UnknownBank, || format!("bankid '{id}' ({}) is switched off in banks.json", bank.name))?;
     }
     if let Some(limits) = rules.profile.amount_limits.get(&method).filter(|_| draft.currency == Currency::Rwf) {
         let within = draft.amount.within(limits.min, limits.max);

@@ -10,15 +10,16 @@ pub mod journal;
 pub mod ledger;
 pub mod merchant;
 pub mod method;
+pub mod outbox;
 pub mod postback;
 pub mod profile;
 pub mod return_code;
 pub mod scenario;
 pub mod timestamp;
 pub mod transaction;
+pub mod values;
 pub mod wire;
 
-use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,16 +31,15 @@ use ids::Ids;
 use journal::{CallRecord, Event, Journal};
 use ledger::{Ledger, Position};
 use method::Method;
+use outbox::Outbox;
 use postback::{Delivery, Postback};
 use profile::{MomTransactionIdForm, MomoUrl};
 pub use return_code::{Grade, ReturnCode};
 use scenario::{Action, Scenario, Script, Settlement};
 pub use timestamp::Timestamp;
-use transaction::{Msisdn, Order, Transaction};
+use transaction::{Order, Transaction};
+use values::Msisdn;
 use wire::Message;
-
-/// How many postbacks may be under way at once; more wait their turn.
-pub const IN_FLIGHT_LIMIT: usize = 256;
 
 /// What a gateway is made of.
 #[derive(Debug, Clone)]
@@ -66,10 +66,8 @@ pub struct Gateway {
     generation: u64,
     /// Number of the last postback made.
     postbacks: u64,
-    /// Postbacks that are due and may not leave yet.
-    waiting: VecDeque<Postback>,
-    /// Transactions with a postback under way, each with what must not overtake it.
-    lanes: HashMap<Box<str>, VecDeque<Postback>>,
+    /// Postbacks that are due, and those under way.
+    outbox: Outbox,
 }
 
 /// What falls due.
@@ -92,8 +90,7 @@ impl Gateway {
             journal: Journal::default(),
             generation: 0,
             postbacks: 0,
-            waiting: VecDeque::new(),
-            lanes: HashMap::new(),
+            outbox: Outbox::default(),
         }
     }
 
@@ -114,7 +111,7 @@ impl Gateway {
 
     /// How many steps and retries lie ahead.
     pub fn scheduled(&self) -> usize {
-        self.agenda.len() + self.waiting.len()
+        self.agenda.len() + self.outbox.waiting()
     }
 
     /// Forgets everything; deliveries still under way belong to a world that is gone.
@@ -313,8 +310,7 @@ impl Gateway {
 
     /// When there is next something to do: a step, or a postback that may leave at once.
     pub fn next_due(&self) -> Option<Timestamp> {
-        let may_leave = !self.waiting.is_empty() && self.lanes.len() < IN_FLIGHT_LIMIT;
-        if may_leave { Some(Timestamp::ZERO) } else { self.agenda.next() }
+        if self.outbox.may_release() { Some(Timestamp::ZERO) } else { self.agenda.next() }
     }
 
     /// Does what is due and returns the postbacks that leave now. Of one transaction at most one is under
@@ -322,24 +318,11 @@ impl Gateway {
     pub fn take_due(&mut self, now: Timestamp) -> Vec<Postback> {
         while let Some((at, due)) = self.agenda.take(now) {
             match due {
-                Due::Retry(postback) => self.waiting.push_back(postback),
+                Due::Retry(postback) => self.outbox.put(postback),
                 Due::Step(position, index) => self.perform(position, index, at),
             }
         }
-        let mut leaving = Vec::new();
-        while self.lanes.len() < IN_FLIGHT_LIMIT {
-            let Some(postback) = self.waiting.pop_front() else {
-                break;
-            };
-            match self.lanes.get_mut(&postback.tid) {
-                Some(lane) => lane.push_back(postback),
-                None => {
-                    self.lanes.insert(postback.tid.clone(), VecDeque::new());
-                    leaving.push(postback);
-                }
-            }
-        }
-        leaving
+        self.outbox.release()
     }
 
     fn perform(&mut self, position: Position, index: usize, at: Timestamp) {
@@ -350,7 +333,7 @@ impl Gateway {
                 self.postbacks += 1;
                 let profile = &self.settings.rules.profile;
                 let transaction = self.ledger.get(position);
-                self.waiting.push_back(Postback {
+                self.outbox.put(Postback {
                     number: self.postbacks,
                     generation: self.generation,
                     tid: transaction.tid.clone(),
@@ -367,14 +350,8 @@ impl Gateway {
 
     /// Takes note of a delivery, and puts another attempt down where that is wanted: after 1 s, 2 s, 4 s …
     pub fn handle_delivery(&mut self, delivery: Delivery, now: Timestamp) {
-        if delivery.postback.generation != self.generation {
+        if delivery.postback.generation != self.generation || !self.outbox.take_back(&delivery.postback.tid) {
             return;
-        }
-        let Some(lane) = self.lanes.remove(&delivery.postback.tid) else {
-            return;
-        };
-        for next in lane.into_iter().rev() {
-            self.waiting.push_front(next);
         }
         let attempt = delivery.postback.attempt;
         if attempt <= self.settings.retries && delivery.wants_retry() {

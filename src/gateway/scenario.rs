@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::return_code::{Grade, ReturnCode};
 use super::timestamp::Span;
-use super::transaction::{Msisdn, StatusId};
+use super::values::{Msisdn, StatusId};
 
 /// A script for payments.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

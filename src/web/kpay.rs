@@ -8,7 +8,6 @@ use http::header::{AUTHORIZATION, HOST};
 
 use super::{Body, RefusalStatus, Reply, Request, Surfaces};
 use crate::gateway::call::{self, Call, Credentials};
-use crate::server::BODY_LIMIT;
 
 /// The header that tells a developer why; KPay's own body is not touched.
 const REASON: &str = "X-KPay-Sandbox-Reason";
@@ -29,7 +28,7 @@ pub(super) fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
         host: host(&request.headers).unwrap_or(&surfaces.default_host),
         body: match &request.body {
             Body::Whole(body) => call::Body::Whole(body),
-            Body::TooLarge => call::Body::TooLarge(BODY_LIMIT),
+            Body::TooLarge => call::Body::TooLarge(Body::LIMIT),
         },
     };
     let answered = surfaces.door.apply(|gateway, now| gateway.handle_call(&call, now));

@@ -41,6 +41,11 @@ pub enum Body {
     TooLarge,
 }
 
+impl Body {
+    /// How much of a body is read, in bytes.
+    pub const LIMIT: usize = 64 * 1024;
+}
+
 /// Whether refusals keep KPay's HTTP status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RefusalStatus {

@@ -52,9 +52,9 @@ fn hyper_stays_at_the_edge() {
 }
 
 #[test]
-fn kpays_field_names_stand_in_wire_rs_only() {
+fn kpays_field_names_stand_in_wire_only() {
     for (file, text) in sources("src/gateway") {
-        if file.ends_with("wire.rs") {
+        if file.parent().is_some_and(|folder| folder.ends_with("wire")) {
             continue;
         }
         for name in ["\"msisdn\"", "\"retcode\"", "\"momtransactionid\"", "\"payaccount\"", "\"statusdesc\""] {
@@ -68,7 +68,7 @@ fn each_file_says_what_it_owns_and_stays_readable() {
     for (file, text) in sources("src") {
         assert!(text.starts_with("//! "), "{} does not open with what it owns", file.display());
         let lines = text.lines().count();
-        assert!(lines <= 450, "{} has {lines} lines: which noun is missing?", file.display());
+        assert!(lines <= 400, "{} has {lines} lines: which noun is missing?", file.display());
     }
 }
 

@@ -1,0 +1,143 @@
+//! The values in a payment, each checked when it is read: what exists is sound.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+/// A positive amount in hundredths of its currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Amount(u64);
+
+impl Amount {
+    /// More than this is taken for a mistake.
+    const MOST: u64 = 999_999_999_999_999;
+
+    /// Reads an amount; the error says what was wrong and what to write.
+    pub fn parse(text: &str) -> Result<Amount, String> {
+        let wrong = |why: &str| Err(format!("'{}' {why}", excerpt(text)));
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        if text.starts_with('-') {
+            return wrong("is not a positive number");
+        }
+        if whole.is_empty() || !digits(whole) || !digits(fraction) || text.ends_with('.') {
+            return wrong("is not a positive number: write digits only, such as 5000");
+        }
+        if fraction.trim_end_matches('0').len() > 2 {
+            return wrong("has more than two decimals");
+        }
+        let whole = whole.trim_start_matches('0');
+        let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().unwrap_or(u64::MAX) };
+        if whole > Self::MOST {
+            return wrong("is more than 999999999999999, the most that the sandbox takes");
+        }
+        let hundredths =
+            fraction.bytes().chain(*b"00").take(2).fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+        match whole * 100 + hundredths {
+            0 => wrong("is not a positive number"),
+            amount => Ok(Amount(amount)),
+        }
+    }
+
+    /// Whether it lies between two whole amounts, both included.
+    pub fn within(self, min: u64, max: u64) -> bool {
+        (min.saturating_mul(100)..=max.saturating_mul(100)).contains(&self.0)
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0 / 100, self.0 % 100) {
+            (whole, 0) => write!(f, "{whole}"),
+            (whole, cents) => write!(f, "{whole}.{cents:02}"),
+        }
+    }
+}
+
+/// The currencies that KPay takes (D).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Currency {
+    /// Rwandan francs, the default.
+    Rwf,
+    /// US dollars.
+    Usd,
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Currency::Rwf => "RWF",
+            Currency::Usd => "USD",
+        })
+    }
+}
+
+/// A payer's number for comparison: `07…`, `2507…` and `+250 7…` are the same.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Msisdn(Box<str>);
+
+impl Msisdn {
+    /// Reads a number; the error says what was wrong and what to write.
+    pub fn parse(text: &str) -> Result<Msisdn, String> {
+        let digits: String = text.chars().filter(|c| !matches!(c, '+' | ' ' | '-' | '(' | ')' | '.')).collect();
+        if !digits.bytes().all(|byte| byte.is_ascii_digit()) || !(9..=15).contains(&digits.len()) {
+            return Err(format!("'{}' is not a phone number: write it like 0783300000 or 250783300000", excerpt(text)));
+        }
+        let national = match digits.strip_prefix("250") {
+            Some(rest) if rest.len() == 9 => format!("0{rest}"),
+            _ => digits,
+        };
+        Ok(Msisdn(national.into()))
+    }
+
+    /// The national form, `07XXXXXXXX` for a Rwandan number.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Msisdn {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Msisdn::parse(&text)
+    }
+}
+
+/// What was sent, short enough for a sentence.
+pub fn excerpt(text: &str) -> String {
+    match text.char_indices().nth(40) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// KPay's `statusid` of a result: `01`, `02`, or a processor's own error code. Pending (`03`) is not a result.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct StatusId(Box<str>);
+
+impl TryFrom<String> for StatusId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "03" => Err("a payment cannot settle as 03, which means pending: leave the step out".into()),
+            _ if (1..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Ok(StatusId(text.into()))
+            }
+            _ => Err(format!(
+                "'{}' is no statusid: write \"01\", \"02\" or a processor's error code of digits",
+                excerpt(&text)
+            )),
+        }
+    }
+}
+
+impl StatusId {
+    /// As on the wire.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}

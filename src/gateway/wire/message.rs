@@ -1,0 +1,156 @@
+//! What reaches us: a request's parameters, read leniently and without interpreting them.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::super::values::excerpt;
+use super::Param;
+
+/// How many parameters one message may have.
+const PARAMETER_LIMIT: usize = 256;
+
+/// A request's parameters, not yet interpreted. Values stay the text they were sent as: a number of 16
+/// digits must come back digit for digit, which no float could do.
+#[derive(Debug)]
+pub struct Message<'a> {
+    known: [Option<&'a RawValue>; Param::ALL.len()],
+    extra: Vec<(Cow<'a, str>, &'a RawValue)>,
+}
+
+impl<'a> Message<'a> {
+    /// Reads a body; the error says what is wrong with it.
+    pub fn parse(body: &'a [u8]) -> Result<Message<'a>, String> {
+        let text = std::str::from_utf8(body)
+            .map_err(|error| format!("the body is not UTF-8: byte {} is wrong", error.valid_up_to()))?;
+        let text = text.trim_start_matches('\u{feff}').trim();
+        match text.as_bytes().first() {
+            None => return Err("the body is empty: send a JSON object".into()),
+            Some(b'{') => {}
+            Some(b'[') => return Err("the body is a JSON array: send the object itself".into()),
+            Some(b'"') => {
+                return Err("the body is a JSON string: send the object itself, encoded once".into());
+            }
+            Some(_) if text.contains('=') => {
+                return Err("the body is a form, not JSON: send the JSON itself as the body".into());
+            }
+            Some(_) => return Err("the body is not a JSON object".into()),
+        }
+        let message: Message =
+            serde_json::from_str(text).map_err(|error| format!("the body is not usable JSON: {error}"))?;
+        for (name, value) in &message.extra {
+            // A raw value is read without a limit to its nesting; a parsed one has serde_json's, 128.
+            if value.get().starts_with(['[', '{']) && serde_json::from_str::<serde_json::Value>(value.get()).is_err() {
+                return Err(format!("{}: nested too deeply", excerpt(name)));
+            }
+        }
+        Ok(message)
+    }
+
+    /// A parameter as text; `None` when it is absent, null or blank.
+    pub fn text(&self, param: Param) -> Result<Option<Cow<'a, str>>, String> {
+        let Some(raw) = self.known[param as usize].map(RawValue::get) else {
+            return Ok(None);
+        };
+        let unusable = |what: &str| Err(format!("{} is {what}: send a string", param.name()));
+        let text = match raw.as_bytes()[0] {
+            b'"' => unquoted(raw).map_err(|error| format!("{} cannot be read: {error}", param.name()))?,
+            b'n' => return Ok(None),
+            b't' | b'f' => return unusable("true or false"),
+            b'[' => return unusable("an array"),
+            b'{' => return unusable("an object"),
+            _ => Cow::Borrowed(raw),
+        };
+        Ok(Some(text).filter(|text| !text.trim().is_empty()))
+    }
+
+    /// A parameter that must be there.
+    pub fn required(&self, param: Param) -> Result<Cow<'a, str>, String> {
+        self.text(param)?.ok_or_else(|| match self.known[param as usize] {
+            None => format!("{} is missing", param.name()),
+            Some(_) => format!("{} is blank", param.name()),
+        })
+    }
+
+    /// The refid as it is echoed: unchanged, as a string; empty when it cannot be read.
+    pub fn refid_echo(&self) -> Cow<'a, str> {
+        self.text(Param::Refid).ok().flatten().unwrap_or_default()
+    }
+
+    /// What is asked for, as far as it can be told: `pay` also when it is not said (D), empty when it is neither.
+    pub fn action(&self) -> &'static str {
+        match self.text(Param::Action).as_ref().map(Option::as_deref) {
+            Ok(None | Some("pay")) => "pay",
+            Ok(Some("checkstatus")) => "checkstatus",
+            _ => "",
+        }
+    }
+
+    /// Whether the refid was sent as a number.
+    pub fn refid_is_number(&self) -> bool {
+        self.known[Param::Refid as usize].is_some_and(|raw| !raw.get().starts_with('"'))
+    }
+
+    /// What is kept for the record beside the parameters that an order interprets.
+    pub fn record(&self) -> Box<[(Box<str>, Box<str>)]> {
+        let known = [Param::Email, Param::Details, Param::Cname, Param::Cnumber, Param::Logourl].into_iter();
+        let known = known.filter_map(|param| Some((param.name().into(), self.text(param).ok()??.into())));
+        let extra = self.extra.iter().map(|(name, raw)| {
+            let value = unquoted(raw.get()).unwrap_or(Cow::Borrowed(raw.get()));
+            (name.as_ref().into(), value.into())
+        });
+        known.chain(extra).collect()
+    }
+}
+
+fn unquoted(raw: &str) -> Result<Cow<'_, str>, serde_json::Error> {
+    match raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(inside) if !inside.contains('\\') => Ok(Cow::Borrowed(inside)),
+        Some(_) => serde_json::from_str::<String>(raw).map(Cow::Owned),
+        None => Ok(Cow::Borrowed(raw)),
+    }
+}
+
+impl<'de> Deserialize<'de> for Message<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MessageVisitor)
+    }
+}
+
+struct MessageVisitor;
+
+impl<'de> Visitor<'de> for MessageVisitor {
+    type Value = Message<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Message<'de>, A::Error> {
+        let mut message = Message { known: [None; Param::ALL.len()], extra: Vec::new() };
+        while let Some(Name(name)) = map.next_key()? {
+            let value: &RawValue = map.next_value()?;
+            let twice = match Param::ALL.into_iter().find(|param| param.name() == name) {
+                Some(param) => message.known[param as usize].replace(value).is_some(),
+                None => {
+                    let twice = message.extra.iter().any(|(other, _)| *other == name);
+                    message.extra.push((name.clone(), value));
+                    twice
+                }
+            };
+            if twice {
+                return Err(de::Error::custom(format!("{} stands there twice", excerpt(&name))));
+            }
+            if message.extra.len() > PARAMETER_LIMIT {
+                return Err(de::Error::custom(format!("more than {PARAMETER_LIMIT} parameters")));
+            }
+        }
+        Ok(message)
+    }
+}
+
+/// An object's key, borrowed where it has no escapes.
+#[derive(serde::Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
