@@ -42,6 +42,11 @@ impl Clock {
         self.since.map_or(self.base, |since| self.base.after(since.elapsed()))
     }
 
+    /// Whether it stands still until it is advanced.
+    pub fn is_paused(&self) -> bool {
+        self.since.is_none()
+    }
+
     /// How long to wait in real time until `due`; `None` when waiting would never end, the clock being paused.
     pub fn until(&self, due: Timestamp) -> Option<Duration> {
         if due <= self.now() { Some(Duration::ZERO) } else { self.since.map(|_| due.since(self.now())) }
@@ -49,7 +54,7 @@ impl Clock {
 
     /// Moves a paused clock forwards; a running one is left alone.
     pub fn advance_to(&mut self, moment: Timestamp) {
-        if self.since.is_none() {
+        if self.is_paused() {
             self.base = self.base.max(moment);
         }
     }

@@ -58,6 +58,11 @@ impl Door {
         self.journal.subscribe()
     }
 
+    /// Whether the clock stands still until it is advanced.
+    pub fn is_paused(&self) -> bool {
+        self.lock().clock.is_paused()
+    }
+
     /// The present.
     pub fn now(&self) -> Timestamp {
         self.lock().clock.now()

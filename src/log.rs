@@ -21,8 +21,10 @@ pub enum LogFormat {
 /// Entries are written together when they come faster than this.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Writes the journal to `out` until the door's owner stops it; returns once everything has been written,
-/// or nobody reads any more.
+/// How many entries are copied at once: a log that was held up must not hold up the door when it goes on.
+const BATCH: usize = 1000;
+
+/// Writes the journal to `out` until `stop`; returns once everything has been written, or nobody reads any more.
 pub async fn write(
     door: Arc<Door>,
     format: LogFormat,
@@ -40,23 +42,39 @@ pub async fn write(
             tokio::time::sleep(PAUSE).await;
         }
         journal.mark_unchanged();
-        let entries: Vec<Entry> = door.read(|gateway| gateway.journal().after(cursor).cloned().collect());
-        let mut text = Vec::new();
-        for entry in &entries {
-            let line = match format {
-                LogFormat::Text => view::line(entry),
-                LogFormat::Json => Some(view::entry(entry).to_string()),
-            };
-            if entry.number > cursor + 1 {
-                let lost = view::lost(entry.number - cursor - 1, format == LogFormat::Json);
-                text.extend_from_slice(lost.as_bytes());
+        loop {
+            let entries: Vec<Entry> =
+                door.read(|gateway| gateway.journal().after(cursor).take(BATCH).cloned().collect());
+            // Whoever read us is gone: the sandbox goes on without a log.
+            if out.write_all(&text(&entries, &mut cursor, format)).and_then(|()| out.flush()).is_err() {
+                return;
             }
-            cursor = entry.number;
-            text.extend(line.into_iter().flat_map(|line| (line + "\n").into_bytes()));
+            if entries.len() < BATCH {
+                break;
+            }
         }
-        // Whoever read us is gone: the sandbox goes on without a log.
-        if out.write_all(&text).and_then(|()| out.flush()).is_err() || ended {
+        if ended {
             return;
         }
     }
+}
+
+/// The lines of some entries; moves the cursor behind them.
+fn text(entries: &[Entry], cursor: &mut u64, format: LogFormat) -> Vec<u8> {
+    let mut text = String::new();
+    for entry in entries {
+        if entry.number > *cursor + 1 {
+            text += &view::lost(entry.number - *cursor - 1, format == LogFormat::Json);
+        }
+        *cursor = entry.number;
+        let line = match format {
+            LogFormat::Text => view::line(entry),
+            LogFormat::Json => Some(view::entry(entry).to_string()),
+        };
+        if let Some(line) = line {
+            text += &line;
+            text.push('\n');
+        }
+    }
+    text.into_bytes()
 }

@@ -19,7 +19,7 @@ use crate::fixtures::{FixtureError, Fixtures};
 use crate::gateway::admission::Rules;
 use crate::gateway::ids::Ids;
 use crate::gateway::{Gateway, Settings};
-use crate::scheduler::Scheduler;
+use crate::scheduler::{ClockRuns, Scheduler};
 use crate::web::{Home, Surfaces};
 use crate::{server, tls};
 
@@ -175,18 +175,16 @@ impl Sandbox {
     }
 
     /// Moves a paused clock on. When this returns, everything that fell due has been sent and recorded.
-    pub async fn advance(&self, span: Duration) {
+    pub async fn advance(&self, span: Duration) -> Result<(), ClockRuns> {
         let scheduler = Arc::clone(&self.scheduler);
         // Spawned: a caller that stops waiting must not leave the clock half way.
         let advancing = tokio::spawn(async move { scheduler.advance(span).await });
-        if let Err(error) = advancing.await {
-            std::panic::resume_unwind(error.into_panic());
-        }
+        advancing.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
     /// Forgets every transaction, as `Gateway::reset`.
     pub fn reset(&self) {
-        self.door.apply(|gateway, _| gateway.reset());
+        self.door.apply(|gateway, now| gateway.reset(now));
     }
 
     /// Ends gracefully: no new connections, answers and deliveries under way are finished, within 5 s.

@@ -11,6 +11,11 @@ use crate::door::Door;
 use crate::gateway::Timestamp;
 use crate::gateway::postback::{Delivery, Failure, Postback};
 
+/// A running clock cannot be advanced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the clock is running: only a paused one can be advanced")]
+pub struct ClockRuns;
+
 /// Performs what falls due and has its postbacks delivered.
 #[derive(Debug)]
 pub struct Scheduler {
@@ -52,13 +57,17 @@ impl Scheduler {
 
     /// Moves a paused clock on by `span`. When it returns, everything that fell due has been sent, answered
     /// and recorded.
-    pub async fn advance(self: &Arc<Self>, span: Duration) {
+    pub async fn advance(self: &Arc<Self>, span: Duration) -> Result<(), ClockRuns> {
+        if !self.door.is_paused() {
+            return Err(ClockRuns);
+        }
         let target: Timestamp = self.door.now().after(span);
         while self.door.step_to_next_due(target) {
             self.fire();
             self.deliveries_done().await;
         }
         self.door.advance_clock_to(target);
+        Ok(())
     }
 
     /// Performs what is due. The deliveries are spawned: nobody's hanging up may end them.

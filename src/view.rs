@@ -11,6 +11,7 @@ pub fn line(entry: &Entry) -> Option<String> {
         Event::Call(call) => call_line(call),
         Event::Delivery(delivery) => delivery_line(delivery),
         Event::ConnectionFailed { peer, problem } => format!("--- {peer}: {problem}"),
+        Event::Reset => "--- reset: every transaction is forgotten".into(),
         Event::Settled { .. } => return None,
     };
     let time = entry.at.to_string();
@@ -75,6 +76,7 @@ pub fn entry(entry: &Entry) -> Value {
             "event": "settled", "tid": tid, "statusid": statusid, "statusdesc": statusdesc,
         }),
         Event::Delivery(delivery) => delivery_json(delivery),
+        Event::Reset => json!({ "event": "reset" }),
         Event::ConnectionFailed { peer, problem } => {
             json!({ "event": "connection-failed", "peer": peer, "problem": problem })
         }

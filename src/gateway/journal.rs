@@ -42,6 +42,8 @@ pub enum Event {
         /// In words.
         problem: String,
     },
+    /// Everything before was forgotten.
+    Reset,
 }
 
 /// A call and its answer.
@@ -93,6 +95,11 @@ impl Journal {
         }
     }
 
+    /// Lets all entries go; the next one is numbered on.
+    pub fn clear(&mut self) {
+        (self.entries, self.weight) = (VecDeque::new(), 0);
+    }
+
     /// The number of the newest entry, 0 when there has been none.
     pub fn last(&self) -> u64 {
         self.last
@@ -136,6 +143,7 @@ impl Entry {
                     + answer
             }
             Event::ConnectionFailed { problem, .. } => problem.len(),
+            Event::Reset => 0,
         };
         size_of::<Entry>() + inside
     }

@@ -114,10 +114,14 @@ impl Gateway {
         self.agenda.len() + self.outbox.waiting()
     }
 
-    /// Forgets everything; deliveries still under way belong to a world that is gone.
-    pub fn reset(&mut self) {
+    /// Forgets everything; deliveries still under way belong to a world that is gone. Entries of the journal and
+    /// postbacks are numbered on, so that whoever follows them misses nothing.
+    pub fn reset(&mut self, now: Timestamp) {
         let (generation, postbacks) = (self.generation + 1, self.postbacks);
-        *self = Gateway { generation, postbacks, ..Gateway::new(self.settings.clone()) };
+        let mut journal = std::mem::take(&mut self.journal);
+        journal.clear();
+        journal.add(now, Event::Reset);
+        *self = Gateway { generation, postbacks, journal, ..Gateway::new(self.settings.clone()) };
     }
 
     /// Answers a call to the KPay endpoint.

@@ -3,8 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cargo build --locked --quiet
-program=$PWD/${CARGO_TARGET_DIR:-target}/debug/kpay-sandbox
-[ -x "$program" ] || program=${CARGO_TARGET_DIR}/debug/kpay-sandbox
+program=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)/debug/kpay-sandbox
 clients=$PWD/tests/clients
 work=$(mktemp -d)
 cd "$work"

@@ -77,7 +77,7 @@ impl Running {
     }
 
     pub(crate) async fn second(&self) {
-        self.sandbox.advance(Duration::from_secs(1)).await;
+        self.sandbox.advance(Duration::from_secs(1)).await.unwrap();
     }
 }
 

@@ -34,7 +34,7 @@ async fn a_postback_of_the_observed_profile_is_labelled_as_a_form() {
     let mut shop = Receiver::acknowledging().await;
     let answer = running.pay(|body| body["returl"] = json!(shop.url("/"))).await;
     assert_eq!(answer["url"], " ");
-    running.sandbox.advance(Duration::from_secs(120)).await;
+    running.sandbox.advance(Duration::from_secs(120)).await.unwrap();
     let request = shop.taken().unwrap().to_ascii_lowercase();
     assert!(
         request.contains("content-type: application/x-www-form-urlencoded") && request.contains("{\"tid\":"),
@@ -137,4 +137,15 @@ async fn a_listener_certified_by_the_sandboxs_own_ca_is_trusted() {
     running.second().await;
     let words = format!("{:?}", verdicts(&running));
     assert!(words.contains("Flagged"), "{words}");
+}
+
+#[tokio::test]
+async fn a_running_clock_cannot_be_advanced_and_one_that_is_paused_waits_for_it() {
+    let running = Running::with(|config| config.clock = kpay_sandbox::clock::ClockStart::Running).await;
+    running.pay(|body| body["returl"] = json!("http://127.0.0.1:1/")).await;
+    assert!(running.sandbox.advance(Duration::from_secs(1)).await.is_err());
+    let mut journal = running.sandbox.door().watch();
+    // Call, settlement, delivery: by itself, in real time.
+    journal.wait_for(|last| *last == 3).await.unwrap();
+    assert_eq!(verdicts(&running).len(), 1);
 }

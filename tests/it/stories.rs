@@ -156,10 +156,12 @@ fn a_delivery_of_the_world_before_a_reset_is_dropped() {
     core.pay(|_| {});
     core.now = core.now.after(SECOND);
     let postback = core.gateway.take_due(core.now).remove(0);
-    core.gateway.reset();
+    core.gateway.reset(core.now);
     core.gateway.handle_delivery(acknowledge(&postback), core.now);
     assert_eq!(core.gateway.journal().deliveries().count(), 0);
     assert_eq!(core.pay(|_| {})["retcode"], 0, "the refid is free again");
+    let numbers: Vec<u64> = core.gateway.journal().after(0).map(|entry| entry.number).collect();
+    assert_eq!(numbers, [3, 4], "call and settlement are gone, reset and call are numbered on");
 }
 
 #[test]
@@ -199,7 +201,7 @@ fn ten_thousand_postbacks_at_one_instant_leave_within_the_bound_and_all_arrive()
     assert_eq!(core.gateway.take_due(core.now).len(), kpay_sandbox::gateway::outbox::IN_FLIGHT_LIMIT);
     let mut core = Core { gateway: core.gateway, now: core.now };
     assert!(core.gateway.next_due().is_none(), "nothing leaves until one has come back");
-    core.gateway.reset();
+    core.gateway.reset(core.now);
     for number in 0..10_000 {
         core.pay(|body| body["refid"] = json!(number));
     }
