@@ -18,6 +18,11 @@ pub enum LogFormat {
     Json,
 }
 
+/// Tells the user what concerns the program itself, on stderr. Nobody reading it is no reason to end.
+pub fn say(sentence: &str) {
+    let _ = writeln!(std::io::stderr(), "kpay-sandbox: {sentence}");
+}
+
 /// Entries are written together when they come faster than this.
 const PAUSE: Duration = Duration::from_millis(10);
 

@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    kpay_sandbox::cli::run(kpay_sandbox::cli::Cli::parse())
+    kpay_sandbox::cli::run()
 }

@@ -34,7 +34,7 @@ async fn serve(config: Config) -> ExitCode {
         Err(error) => return fail(exit_code(&error), &error.to_string()),
     };
     for notice in &sandbox.facts().notices {
-        eprintln!("kpay-sandbox: {notice}");
+        log::say(notice);
     }
     if let Some(file) = &ready_file
         && let Err(error) = write_ready_file(file, sandbox.facts())
@@ -93,7 +93,7 @@ async fn end_asked_for() {
 }
 
 fn fail(code: u8, sentence: &str) -> ExitCode {
-    eprintln!("kpay-sandbox: {sentence}");
+    log::say(sentence);
     ExitCode::from(code)
 }
 

@@ -46,6 +46,19 @@ async fn a_payment_over_h2_is_answered_under_the_name_it_was_asked_by() {
 }
 
 #[tokio::test]
+async fn a_body_beyond_the_limit_is_413_also_when_the_client_asks_first() {
+    let running = Running::start().await;
+    let mut client = client(&running).await;
+    for expecting in [false, true] {
+        let mut large = request(&" ".repeat(100_000).into());
+        if expecting {
+            large.headers_mut().insert("expect", "100-continue".parse().unwrap());
+        }
+        assert_eq!(client.send_request(large).await.unwrap().status(), 413);
+    }
+}
+
+#[tokio::test]
 async fn a_thousand_streams_reset_at_once_hurt_nobody_else() {
     let running = Running::start().await;
     let mut hostile = client(&running).await;

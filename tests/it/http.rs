@@ -161,3 +161,13 @@ async fn the_silent_and_the_half_way_are_cut_off_while_others_are_served() {
     assert!(began.elapsed() < Duration::from_secs(15));
     assert!(first.is_empty() && (second.is_empty() || status(&second) == 408), "{second}");
 }
+
+#[tokio::test]
+async fn both_families_can_listen_on_every_address_with_one_port() {
+    let four = kpay_sandbox::server::bind("0.0.0.0:0".parse().unwrap()).unwrap();
+    let port = four.local_addr().unwrap().port();
+    match kpay_sandbox::server::bind(format!("[::]:{port}").parse().unwrap()) {
+        Ok(six) => assert_eq!(six.local_addr().unwrap().port(), port),
+        Err(error) => assert_ne!(error.kind(), std::io::ErrorKind::AddrInUse, "no IPv6 at all is another matter"),
+    }
+}

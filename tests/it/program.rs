@@ -73,7 +73,8 @@ fn every_flag_has_its_variable_and_the_log_can_be_json() {
     command
         .env("KPAY_SANDBOX_LISTEN", "127.0.0.1:0")
         .env("KPAY_SANDBOX_LOG", "json")
-        .env("KPAY_SANDBOX_PROFILE", "portal");
+        .env("KPAY_SANDBOX_PROFILE", "portal")
+        .env("KPAY_SANDBOX_SEED", "");
     let (mut child, _out, ready) = serving(&mut command);
     let ready: Value = serde_json::from_str(&ready).unwrap();
     assert!(ready["facts"]["url"].as_str().unwrap().starts_with("https://127.0.0.1:"));
