@@ -36,9 +36,9 @@ async fn both_versions_are_spoken_and_sessions_are_resumed() {
 }
 
 #[tokio::test]
-async fn alpn_offers_h2_and_http_1_1() {
+async fn alpn_knows_every_version_that_curl_offers() {
     let running = Running::start().await;
-    for protocol in ["h2", "http/1.1"] {
+    for protocol in ["h2", "http/1.1", "http/1.0"] {
         let mut config = trusting(&running.sandbox);
         config.alpn_protocols = vec![protocol.into()];
         let stream = TlsConnector::from(Arc::new(config))
