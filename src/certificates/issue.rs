@@ -8,6 +8,7 @@ use rcgen::{
     GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256, SanType,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Also how certificates of ours are recognised: it stands in the CA and, as the issuer, in the leaf.
 const CA_NAME: &str = "kpay-sandbox development CA";
@@ -86,6 +87,12 @@ impl Wanted<'_> {
         params.not_after = (self.now - DAY + life).into();
         params
     }
+}
+
+/// When a certificate ends; `None` when it cannot be read.
+pub(super) fn end_of(der: &[u8]) -> Option<jiff::Timestamp> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    jiff::Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
 }
 
 /// Whether a certificate is one that was issued here, or by an earlier CA of ours.

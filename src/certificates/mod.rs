@@ -2,11 +2,13 @@
 //! tools whose setting replaces the system's roots. Made on the first run, renewed when due.
 
 mod files;
+mod hosts;
 mod issue;
+
+pub use hosts::{check_host, names};
 
 use std::fs::{self, File};
 use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,17 +17,15 @@ use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError as Refusal, Error as TlsError};
 
 use crate::tls;
 use files::{pem, read, tighten, write};
-use issue::{Pair, Wanted, is_ours};
+use hosts::NAMES;
+use issue::{Pair, Wanted, end_of, is_ours};
 
-/// What every installation serves.
-const NAMES: [&str; 7] =
-    ["localhost", "pay.esicia.com", "pay.esicia.rw", "kpay-sandbox", "host.docker.internal", "127.0.0.1", "::1"];
 /// What has less than this left is renewed.
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * 86_400);
 
@@ -44,6 +44,13 @@ pub struct Certificates {
     pub key: PrivateKeyDer<'static>,
     /// What the user must know, such as that there is a new CA.
     pub notices: Vec<String>,
+}
+
+impl Certificates {
+    /// The end of the server's certificate, for people; empty when it cannot be read, which the TLS library says too.
+    pub fn expires(&self) -> String {
+        self.chain.first().and_then(|leaf| end_of(leaf)).map_or_else(String::new, |end| end.to_string())
+    }
 }
 
 /// Why there is no certificate to serve with.
@@ -81,31 +88,12 @@ pub enum CertificateError {
     },
 }
 
-/// Whether a host can stand in the certificate; the error says what to write instead.
-pub fn check_host(host: &str) -> Result<(), String> {
-    let ascii = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
-    let label = |label: &str| (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-');
-    // DnsName also knows that what ends in a number is a mistyped address.
-    let name = ascii && host.split('.').all(label) && DnsName::try_from(host).is_ok();
-    if name || host.parse::<IpAddr>().is_ok() {
-        return Ok(());
-    }
-    Err(format!(
-        "'{host}' is neither a DNS name nor an IP address; write it without scheme, port, brackets, path or wildcard, such as shop.test, 192.168.1.5 or ::1 (other letters in their xn-- form)"
-    ))
-}
-
 /// Opens the folder, making or renewing what is needed to serve the usual names and `hosts` at `now`.
 pub fn open(folder: &Path, hosts: &[String], now: SystemTime) -> Result<Certificates, CertificateError> {
-    let mut names: Vec<String> = NAMES.map(str::to_owned).into();
     for host in hosts {
         check_host(host).map_err(CertificateError::Host)?;
-        let host = host.to_ascii_lowercase();
-        if !names.contains(&host) {
-            names.push(host);
-        }
     }
-    let folder = Folder { path: folder, names, now };
+    let folder = Folder { path: folder, names: names(hosts), now };
     // The usual case takes no lock and writes nothing, so the folder may be read-only.
     let mut found = match folder.look()? {
         Stored::Good(found) if folder.bundled(&found.ca) => found,
