@@ -1,45 +1,43 @@
-//! The sandbox's own time: running with the wall clock, or paused and moved by hand. The only reader of the
-//! wall clock.
+//! The sandbox's own time: running with the wall clock, faster or slower, or paused and moved by hand. The only
+//! reader of the wall clock.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::gateway::Timestamp;
 
-/// How a clock starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ClockStart {
-    /// With the wall clock.
+/// Whether a clock moves by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum ClockMode {
+    /// It does.
     #[default]
     Running,
-    /// Stopped at this moment, until it is advanced.
-    Paused(Timestamp),
+    /// It stands still until it is advanced.
+    Paused,
 }
 
 /// A clock that never goes backwards.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Clock {
     /// The moment at `since`; the present when paused.
     base: Timestamp,
     /// When it was set running; `None` while it is paused.
     since: Option<Instant>,
+    /// How many of its seconds pass in a real one.
+    speed: f64,
 }
 
 impl Clock {
-    /// Starts a clock. A running one reads the wall clock once and then follows the monotonic one, so that
-    /// a change of the host's time neither loses nor repeats what is due.
-    pub fn start(how: ClockStart) -> Clock {
-        match how {
-            ClockStart::Paused(base) => Clock { base, since: None },
-            ClockStart::Running => {
-                let since_1970 = wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default();
-                Clock { base: Timestamp::from_unix(since_1970), since: Some(Instant::now()) }
-            }
-        }
+    /// Starts a clock, at the wall clock's time unless another is given. A running one follows the monotonic
+    /// clock from there, so that a change of the host's time neither loses nor repeats what is due.
+    pub fn start(mode: ClockMode, start: Option<Timestamp>, speed: f64) -> Clock {
+        let by_wall = || Timestamp::from_unix(wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default());
+        let base = start.unwrap_or_else(by_wall);
+        Clock { base, since: (mode == ClockMode::Running).then(Instant::now), speed }
     }
 
     /// The present.
     pub fn now(&self) -> Timestamp {
-        self.since.map_or(self.base, |since| self.base.after(since.elapsed()))
+        self.since.map_or(self.base, |since| self.base.after(times(since.elapsed(), self.speed)))
     }
 
     /// Whether it stands still until it is advanced.
@@ -47,9 +45,25 @@ impl Clock {
         self.since.is_none()
     }
 
+    /// How many of its seconds pass in a real one, when it runs.
+    pub fn speed(&self) -> f64 {
+        self.speed
+    }
+
     /// How long to wait in real time until `due`; `None` when waiting would never end, the clock being paused.
     pub fn until(&self, due: Timestamp) -> Option<Duration> {
-        if due <= self.now() { Some(Duration::ZERO) } else { self.since.map(|_| due.since(self.now())) }
+        let now = self.now();
+        if due <= now { Some(Duration::ZERO) } else { self.since.map(|_| times(due.since(now), 1.0 / self.speed)) }
+    }
+
+    /// Stops it where it is.
+    pub fn pause(&mut self) {
+        (self.base, self.since) = (self.now(), None);
+    }
+
+    /// Lets it go on from where it is.
+    pub fn resume(&mut self) {
+        (self.base, self.since) = (self.now(), Some(Instant::now()));
     }
 
     /// Moves a paused clock forwards; a running one is left alone.
@@ -58,6 +72,11 @@ impl Clock {
             self.base = self.base.max(moment);
         }
     }
+}
+
+/// A span that many times; as long as can be when that is more.
+fn times(span: Duration, factor: f64) -> Duration {
+    if factor == 1.0 { span } else { Duration::try_from_secs_f64(span.as_secs_f64() * factor).unwrap_or(Duration::MAX) }
 }
 
 /// What the host says the time is: for certificates, which the outside world judges by its own clock.

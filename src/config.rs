@@ -7,8 +7,9 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::certificates;
-use crate::clock::ClockStart;
+use crate::clock::ClockMode;
 use crate::courier::Redirection;
+use crate::gateway::Timestamp;
 use crate::gateway::timestamp::Span;
 use crate::log::LogFormat;
 use crate::web::RefusalStatus;
@@ -35,6 +36,18 @@ pub struct Config {
     /// Folder whose files replace the built-in fixtures: merchants.json, banks.json, profiles/, scenarios/
     #[arg(long, env = "KPAY_SANDBOX_FIXTURES", value_name = "FOLDER")]
     pub fixtures: Option<PathBuf>,
+
+    /// Scenario of payments for which nothing else chooses one
+    #[arg(long, env = "KPAY_SANDBOX_SCENARIO", value_name = "NAME")]
+    pub scenario: Option<String>,
+
+    /// Share of payments that get a scenario of disorder, by the seed: 0 to 1
+    #[arg(long, env = "KPAY_SANDBOX_CHAOS", value_name = "RATE", default_value_t = 0.0, value_parser = chaos)]
+    pub chaos: f64,
+
+    /// Accept any user and password: each user is a merchant of its own, made when first seen
+    #[arg(long, env = "KPAY_SANDBOX_OPEN", value_parser = clap::builder::FalseyValueParser::new())]
+    pub open: bool,
 
     /// HTTP status of a refusal: 200 as KPay, or http for a real one (401, 403, 400, 409, 404 ...)
     #[arg(long, env = "KPAY_SANDBOX_REFUSAL_STATUS", value_name = "200|http", default_value = "200", value_parser = refusal_status, hide_possible_values = true)]
@@ -68,6 +81,26 @@ pub struct Config {
     #[arg(long, env = "KPAY_SANDBOX_SEED", value_name = "N")]
     pub seed: Option<u64>,
 
+    /// Whether time passes by itself, or only when it is advanced
+    #[arg(long, env = "KPAY_SANDBOX_CLOCK", value_name = "MODE", value_enum, default_value_t = ClockMode::Running)]
+    pub clock: ClockMode,
+
+    /// Moment at which the clock starts, such as 2026-01-31T12:00:00Z [default: now]
+    #[arg(long, env = "KPAY_SANDBOX_CLOCK_START", value_name = "MOMENT")]
+    pub clock_start: Option<Timestamp>,
+
+    /// How many of the clock's seconds pass in a real one
+    #[arg(long, env = "KPAY_SANDBOX_CLOCK_SPEED", value_name = "FACTOR", default_value_t = 1.0, value_parser = clock_speed)]
+    pub clock_speed: f64,
+
+    /// Bearer token that calls of the control API must carry
+    #[arg(long, env = "KPAY_SANDBOX_CONTROL_TOKEN", value_name = "TOKEN", hide_env_values = true, value_parser = control_token)]
+    pub control_token: Option<String>,
+
+    /// Let anybody who reaches the port use the control API, without a token, from beyond this machine too
+    #[arg(long, env = "KPAY_SANDBOX_CONTROL_OPEN", value_parser = clap::builder::FalseyValueParser::new())]
+    pub control_open: bool,
+
     /// Log for people or for machines
     #[arg(long, env = "KPAY_SANDBOX_LOG", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log: LogFormat,
@@ -75,10 +108,6 @@ pub struct Config {
     /// No banner and no log
     #[arg(long, env = "KPAY_SANDBOX_QUIET", value_parser = clap::builder::FalseyValueParser::new())]
     pub quiet: bool,
-
-    /// How the clock starts; inside a test it may be paused.
-    #[arg(skip)]
-    pub clock: ClockStart,
 }
 
 impl Default for Config {
@@ -99,7 +128,14 @@ impl Default for Config {
             seed: None,
             log: LogFormat::Text,
             quiet: false,
-            clock: ClockStart::Running,
+            scenario: None,
+            chaos: 0.0,
+            open: false,
+            clock: ClockMode::Running,
+            clock_start: None,
+            clock_speed: 1.0,
+            control_token: None,
+            control_open: false,
         }
     }
 }
@@ -122,6 +158,21 @@ fn refusal_status(text: &str) -> Result<RefusalStatus, String> {
         "http" => Ok(RefusalStatus::Http),
         _ => Err("write 200 or http".into()),
     }
+}
+
+fn chaos(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| (0.0..=1.0).contains(rate));
+    rate.ok_or_else(|| "write a rate from 0 to 1, such as 0.05".into())
+}
+
+fn clock_speed(text: &str) -> Result<f64, String> {
+    let speed = text.parse().ok().filter(|speed| (0.001..=1_000_000.0).contains(speed));
+    speed.ok_or_else(|| "write a factor from 0.001 to 1000000, such as 60 for a minute a second".into())
+}
+
+fn control_token(text: &str) -> Result<String, String> {
+    let sound = (8..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if sound { Ok(text.to_owned()) } else { Err("write 8 to 256 characters of ASCII without blanks".into()) }
 }
 
 fn postback_timeout(text: &str) -> Result<Span, String> {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST};
@@ -90,9 +90,8 @@ impl Courier {
         Courier { plain: client(connector()), secure: OnceLock::new(), settings }
     }
 
-    /// Posts, and records what came of it.
+    /// Posts, and records what came of it. How long that took is for the keeper of the clock to say.
     pub async fn deliver(&self, postback: Postback) -> Delivery {
-        let began = Instant::now();
         let mut delivery = Delivery {
             url: String::new(),
             headers: Vec::new(),
@@ -109,7 +108,6 @@ impl Courier {
                 tokio::time::timeout(limit, self.exchange(request)).await.unwrap_or(Err(Failure::TimedOut(limit)))
             }
         };
-        delivery.took = began.elapsed();
         delivery
     }
 
@@ -184,7 +182,7 @@ fn client<C: Connect + Clone>(connector: C) -> Client<C, Full<Bytes>> {
 /// As PHP's curl sends it (O): `Accept: */*`, no `User-Agent`. All of the headers are set here, those too that
 /// the client would add, so that the record holds what is sent.
 fn request(uri: Uri, postback: &Postback) -> Request<Full<Bytes>> {
-    let mut request = Request::new(Full::new(Bytes::copy_from_slice(postback.body.as_bytes())));
+    let mut request = Request::new(Full::new(Bytes::copy_from_slice(&postback.body)));
     let headers = request.headers_mut();
     // An authority is plain ASCII, and a default port is not part of ours.
     let host = uri.authority().map_or("", |authority| authority.as_str());
@@ -193,11 +191,13 @@ fn request(uri: Uri, postback: &Postback) -> Request<Full<Bytes>> {
     }
     headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     // A label that no header could hold is left out; the profiles' own are plain words.
-    if let Ok(label) = HeaderValue::from_str(&postback.content_type) {
+    if let Ok(label) = HeaderValue::from_str(&postback.content_type)
+        && !label.is_empty()
+    {
         headers.insert(CONTENT_TYPE, label);
     }
     headers.insert(CONTENT_LENGTH, postback.body.len().into());
-    *request.method_mut() = Method::POST;
+    *request.method_mut() = Method::from_bytes(postback.method.as_bytes()).unwrap_or(Method::POST);
     *request.uri_mut() = uri;
     request
 }

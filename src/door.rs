@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use crate::clock::{Clock, ClockStart};
+use crate::clock::{Clock, ClockMode};
+use crate::gateway::state::State;
 use crate::gateway::{Gateway, Settings, Timestamp};
 
 /// The gateway and its clock behind one lock.
@@ -27,8 +28,8 @@ struct World {
 
 impl Door {
     /// A new gateway with its clock.
-    pub fn new(settings: Settings, clock: ClockStart) -> Door {
-        let world = World { gateway: Gateway::new(settings), clock: Clock::start(clock) };
+    pub fn new(settings: Settings, clock: Clock) -> Door {
+        let world = World { gateway: Gateway::new(settings), clock };
         Door { world: Mutex::new(world), sooner: Notify::new(), journal: watch::Sender::new(0) }
     }
 
@@ -68,10 +69,43 @@ impl Door {
         self.lock().clock.now()
     }
 
+    /// The clock as it is now.
+    pub fn clock(&self) -> Clock {
+        self.lock().clock
+    }
+
+    /// Stops the clock, or lets it go on. What is due by a clock that goes on is the scheduler's to see.
+    pub fn set_clock(&self, mode: ClockMode) {
+        match mode {
+            ClockMode::Running => self.lock().clock.resume(),
+            ClockMode::Paused => self.lock().clock.pause(),
+        }
+        self.sooner.notify_one();
+    }
+
+    /// The gateway's state and the moment that it is of.
+    pub fn save(&self) -> (Timestamp, State) {
+        let world = self.lock();
+        (world.clock.now(), world.gateway.save())
+    }
+
+    /// Becomes a saved world, at its own time.
+    pub fn restore(&self, now: Timestamp, state: State) -> Result<(), String> {
+        let mut world = self.lock();
+        world.gateway.restore(state)?;
+        let mode = if world.clock.is_paused() { ClockMode::Paused } else { ClockMode::Running };
+        world.clock = Clock::start(mode, Some(now), world.clock.speed());
+        let last = world.gateway.journal().last();
+        drop(world);
+        self.sooner.notify_one();
+        self.journal.send_replace(last);
+        Ok(())
+    }
+
     /// Moves a paused clock to the next due moment, if that is not after `limit`; whether there was one.
     pub fn step_to_next_due(&self, limit: Timestamp) -> bool {
         let mut world = self.lock();
-        let next = world.gateway.next_due().filter(|due| *due <= limit);
+        let next = world.gateway.next_due().filter(|due| *due <= limit && world.clock.is_paused());
         if let Some(due) = next {
             world.clock.advance_to(due);
         }

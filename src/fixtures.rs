@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::gateway::bank::Bank;
 use crate::gateway::merchant::Merchant;
 use crate::gateway::profile::Profile;
+use crate::gateway::repertoire::{Known, Origin, Repertoire};
 use crate::gateway::scenario::Scenario;
 
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/fixtures");
@@ -24,8 +25,8 @@ pub struct Fixtures {
     pub banks: Vec<Bank>,
     /// `profiles/*.json`, by name.
     pub profiles: Vec<Profile>,
-    /// `scenarios/*.json`, by name.
-    pub scenarios: Vec<Arc<Scenario>>,
+    /// `scenarios/*.json`.
+    pub repertoire: Repertoire,
 }
 
 /// A file that cannot be used, where and why.
@@ -51,7 +52,20 @@ impl Fixtures {
             named_like_its_file(file, &scenario.name)?;
             complain(file, scenario.complaint())?;
         }
-        unambiguous(&scenarios)?;
+        let known = scenarios.into_iter().map(|(file, scenario)| Known {
+            merchant: None,
+            origin: if file.starts_with("fixtures/scenarios") && folder.is_none_or(|own| !file.starts_with(own)) {
+                Origin::BuiltIn
+            } else {
+                Origin::File
+            },
+            scenario: Arc::new(scenario),
+        });
+        let within = folder.unwrap_or(Path::new("fixtures")).join("scenarios");
+        let repertoire = Repertoire::new(known.collect()).map_err(|dangling| FixtureError {
+            file: within.join(format!("{}.json", dangling.scenario)),
+            why: dangling.why,
+        })?;
         let (file, merchants) = files.parse::<Vec<Merchant>>("merchants.json")?;
         complain(&file, merchants_complaint(&merchants))?;
         let (_, banks) = files.parse("banks.json")?;
@@ -59,16 +73,7 @@ impl Fixtures {
             merchants,
             banks,
             profiles: profiles.into_iter().map(|(_, profile)| profile).collect(),
-            scenarios: scenarios.into_iter().map(|(_, scenario)| Arc::new(scenario)).collect(),
-        })
-    }
-
-    /// The profile with this name; the error lists those there are.
-    pub fn profile(&self, name: &str) -> Result<&Profile, String> {
-        let found = self.profiles.iter().find(|profile| &*profile.name == name);
-        found.ok_or_else(|| {
-            let names: Vec<&str> = self.profiles.iter().map(|profile| &*profile.name).collect();
-            format!("there is no profile '{name}': write one of {}", names.join(", "))
+            repertoire,
         })
     }
 }
@@ -82,37 +87,27 @@ fn named_like_its_file(file: &Path, name: &str) -> Result<(), FixtureError> {
     complain(file, differs.then(|| format!("name: '{name}' is not the file's name; make them the same")))
 }
 
-/// Two scenarios that take the same payer would leave the choice to chance.
-fn unambiguous(scenarios: &[(PathBuf, Scenario)]) -> Result<(), FixtureError> {
-    for (index, (file, scenario)) in scenarios.iter().enumerate() {
-        let numbers = scenario.when.iter().flat_map(|when| &when.msisdn);
-        for number in numbers {
-            if let Some((_, other)) = scenarios[..index].iter().find(|(_, other)| other.takes(number)) {
-                let why = format!("when.msisdn: {} belongs to scenario {} already", number.as_str(), other.name);
-                return complain(file, Some(why));
-            }
-        }
-    }
-    Ok(())
-}
-
 fn merchants_complaint(merchants: &[Merchant]) -> Option<String> {
     if merchants.is_empty() {
         return Some("the list is empty: nobody could call; name at least one merchant".into());
     }
     for (index, merchant) in merchants.iter().enumerate() {
-        if merchant.username.is_empty() || merchant.username.contains(':') {
-            return Some(format!(
-                "merchant {}: username '{}': Basic authentication needs one that is not empty and has no colon",
-                index + 1,
-                merchant.username
-            ));
-        }
         if merchants[..index].iter().any(|other| other.username == merchant.username) {
             return Some(format!("merchant {}: username '{}' is taken by one above it", index + 1, merchant.username));
         }
     }
     None
+}
+
+/// Reads JSON; the error says where in it something is wrong.
+pub fn read_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let (place, why) = (error.path().to_string(), error.inner().to_string());
+        if place == "." { why } else { format!("{place}: {why}") }
+    })?;
+    json.end().map_err(|error| error.to_string())?;
+    Ok(value)
 }
 
 /// The files by their path within the fixtures, with where each comes from.
@@ -161,8 +156,7 @@ impl Files {
 
     fn parse<T: DeserializeOwned>(&self, name: &str) -> Result<(PathBuf, T), FixtureError> {
         let (file, text) = &self.0[name];
-        let value =
-            serde_json::from_str(text).map_err(|error| FixtureError { file: file.clone(), why: error.to_string() })?;
+        let value = read_json(text.as_bytes()).map_err(|why| FixtureError { file: file.clone(), why })?;
         Ok((file.clone(), value))
     }
 

@@ -22,6 +22,7 @@ pub mod door;
 pub mod fixtures;
 pub mod gateway;
 pub mod log;
+pub mod outgoing;
 pub mod sandbox;
 pub mod scheduler;
 pub mod server;

@@ -11,16 +11,18 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::certificates::{self, CertificateError};
-use crate::clock::wall_clock;
+use crate::clock::{Clock, wall_clock};
 use crate::config::{Config, DEFAULT_LISTEN};
 use crate::courier::{self, Courier, CourierSettings};
 use crate::door::Door;
 use crate::fixtures::{FixtureError, Fixtures};
 use crate::gateway::admission::Rules;
 use crate::gateway::ids::Ids;
+use crate::gateway::merchant::{Accounts, Merchant};
+use crate::gateway::profile::Profiles;
 use crate::gateway::{Gateway, Settings};
-use crate::scheduler::{ClockRuns, Scheduler};
-use crate::web::{Home, Surfaces};
+use crate::scheduler::{Advanced, ClockRuns, Scheduler};
+use crate::web::{Guard, Home, Surfaces};
 use crate::{server, tls};
 
 /// How long deliveries under way may still take after a stop.
@@ -95,24 +97,23 @@ impl Sandbox {
     /// Starts a sandbox. When this returns, it is ready.
     pub async fn start(config: Config) -> Result<Sandbox, StartError> {
         let fixtures = Fixtures::load(config.fixtures.as_deref())?;
-        let profile = fixtures.profile(&config.profile).map_err(StartError::Setting)?.clone();
         let mut extra_roots = Vec::new();
         for file in &config.postback_ca {
             extra_roots.extend(courier::read_roots(file).map_err(StartError::Setting)?);
         }
         let certificates = certificates::open(&config.certs, &wanted_hosts(&config), wall_clock())?;
+        let expires = certificates.expires();
         let acceptor = tls::acceptor(certificates.chain, certificates.key)
             .map_err(|error| StartError::Tls { folder: config.certs.clone(), error })?;
         let listeners = bind(&config.listen)?;
         let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
 
-        // Only a seed that somebody chose promises repeatable ids.
-        let ids = Ids::new(config.seed.unwrap_or_else(rand::random), config.seed.is_some());
+        let seed = config.seed.unwrap_or_else(rand::random);
         let caller =
             fixtures.merchants.iter().find(|merchant| merchant.api_access).unwrap_or(&fixtures.merchants[0]).clone();
-        let rules = Rules { profile, merchants: fixtures.merchants, banks: fixtures.banks };
-        let settings = Settings { rules, scenarios: fixtures.scenarios, retries: config.postback_retries, ids };
-        let door = Arc::new(Door::new(settings, config.clock));
+        let settings = settings(fixtures, &config, seed)?;
+        let clock = Clock::start(config.clock, config.clock_start, config.clock_speed);
+        let door = Arc::new(Door::new(settings, clock));
         let courier = Courier::new(CourierSettings {
             own_ca: certificates.ca,
             extra_roots,
@@ -127,7 +128,7 @@ impl Sandbox {
             addresses,
             ca: certificates.ca_file,
             bundle: certificates.bundle_file,
-            username: caller.username.into(),
+            username: caller.username.to_string(),
             password: caller.password.into(),
             key: caller.key.into(),
             profile: config.profile,
@@ -135,13 +136,22 @@ impl Sandbox {
             notices: certificates.notices,
         };
         facts.curl = curl_line(&facts);
+        let (stop, stopped) = watch::channel(false);
         let surfaces = Arc::new(Surfaces {
+            scheduler: Arc::clone(&scheduler),
+            guard: Guard {
+                names: certificates::names(&config.hosts),
+                token: config.control_token,
+                beyond_loopback: facts.addresses.iter().any(|address| !address.ip().is_loopback()),
+                open: config.control_open,
+            },
+            info: info(&facts, seed, config.seed.is_some(), &expires),
+            stop: stopped.clone(),
             door: Arc::clone(&door),
             refusal_status: config.refusal_status,
             default_host: facts.url.trim_start_matches("https://").to_owned(),
             home: home(&facts),
         });
-        let (stop, stopped) = watch::channel(false);
         let tasks = vec![
             tokio::spawn(server::serve(listeners, acceptor, surfaces, stopped.clone())),
             tokio::spawn(Arc::clone(&scheduler).follow(stopped, PATIENCE)),
@@ -175,10 +185,10 @@ impl Sandbox {
     }
 
     /// Moves a paused clock on. When this returns, everything that fell due has been sent and recorded.
-    pub async fn advance(&self, span: Duration) -> Result<(), ClockRuns> {
+    pub async fn advance(&self, span: Duration) -> Result<Advanced, ClockRuns> {
         let scheduler = Arc::clone(&self.scheduler);
         // Spawned: a caller that stops waiting must not leave the clock half way.
-        let advancing = tokio::spawn(async move { scheduler.advance(span).await });
+        let advancing = tokio::spawn(async move { scheduler.advance(Some(span)).await });
         advancing.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
@@ -201,6 +211,30 @@ impl Drop for Sandbox {
     fn drop(&mut self) {
         self.stop.send_replace(true);
     }
+}
+
+/// What the gateway is made of, by the fixtures and the configuration.
+fn settings(fixtures: Fixtures, config: &Config, seed: u64) -> Result<Settings, StartError> {
+    let profiles = Profiles::new(fixtures.profiles, &config.profile).map_err(StartError::Setting)?;
+    let template = Merchant { any_password: true, ..fixtures.merchants[0].clone() };
+    let mut accounts = Accounts::default();
+    for merchant in fixtures.merchants {
+        let username = Arc::clone(&merchant.username);
+        let put = accounts.put(merchant, &profiles);
+        put.map_err(|why| StartError::Setting(format!("merchants.json: {username}: {why}")))?;
+    }
+    let settings = Settings {
+        rules: Rules { profiles, accounts, banks: fixtures.banks },
+        repertoire: fixtures.repertoire,
+        scenario: config.scenario.as_deref().map(Into::into),
+        chaos: config.chaos,
+        open: config.open.then_some(template),
+        retries: config.postback_retries,
+        // Only a seed that somebody chose promises repeatable ids.
+        ids: Ids::new(seed, config.seed.is_some()),
+        disorder_seed: seed,
+    };
+    settings.complaint().map_or(Ok(settings), |why| Err(StartError::Setting(why)))
 }
 
 /// The names that the certificate must cover beside its usual ones.
@@ -241,15 +275,18 @@ fn url(addresses: &[SocketAddr]) -> String {
     }
 }
 
+/// A text as one word of a shell's line.
+pub fn shell_quoted(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@+".contains(&byte);
+    if !text.is_empty() && text.bytes().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
 fn curl_line(facts: &Facts) -> String {
-    let quoted = |text: &str| {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@+".contains(&byte);
-        if !text.is_empty() && text.bytes().all(plain) {
-            text.to_owned()
-        } else {
-            format!("'{}'", text.replace('\'', r"'\''"))
-        }
-    };
+    let quoted = shell_quoted;
     let ca = quoted(&facts.ca.to_string_lossy());
     let user = quoted(&format!("{}:{}", facts.username, facts.password));
     let key = if facts.profile == "portal" {
@@ -262,6 +299,24 @@ fn curl_line(facts: &Facts) -> String {
         facts.url,
         r#"{"action":"pay","msisdn":"0783300000","email":"customer@example.rw","details":"order","refid":"ORDER-1","amount":5000,"currency":"RWF","cname":"Jane Customer","cnumber":"CUST-1","pmethod":"momo","retailerid":"02","returl":"http://localhost:3000/postback","redirecturl":"https://shop.example/thanks","bankid":"63510"}"#
     )
+}
+
+/// What the control API tells of this sandbox that never changes.
+fn info(facts: &Facts, seed: u64, repeatable: bool, expires: &str) -> serde_json::Value {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    serde_json::json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "profile": facts.profile,
+        "seed": seed,
+        "repeatable": repeatable,
+        "url": facts.url,
+        "addresses": facts.addresses,
+        "username": facts.username,
+        "ca": absolute(&facts.ca),
+        "bundle": absolute(&facts.bundle),
+        "certificate_expires": expires,
+        "pid": std::process::id(),
+    })
 }
 
 fn home(facts: &Facts) -> Home {

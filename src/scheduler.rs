@@ -1,9 +1,12 @@
 //! From due moment to due moment: follows the clock for ever, or advances it on request.
+//!
+//! By a running clock each delivery is recorded when it ends. By a paused one, those of a moment are recorded
+//! together, in the order of their numbers, so that the same calls give the same journal.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
 use crate::courier::Courier;
@@ -16,11 +19,25 @@ use crate::gateway::postback::{Delivery, Failure, Postback};
 #[error("the clock is running: only a paused one can be advanced")]
 pub struct ClockRuns;
 
+/// How far an advance came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advanced {
+    /// How many due moments it went through.
+    pub moments: u64,
+    /// Whether it came as far as it was asked to; else there were too many moments, or somebody resumed the clock.
+    pub complete: bool,
+}
+
+/// How many due moments one advance goes through at most.
+const MOMENT_LIMIT: u64 = 1_000_000;
+
 /// Performs what falls due and has its postbacks delivered.
 #[derive(Debug)]
 pub struct Scheduler {
     door: Arc<Door>,
     courier: Arc<Courier>,
+    /// Who moves on by a paused clock does so alone.
+    turn: Mutex<()>,
     /// How many deliveries are under way.
     under_way: watch::Sender<usize>,
     /// Set when deliveries still under way are to be given up.
@@ -30,7 +47,8 @@ pub struct Scheduler {
 impl Scheduler {
     /// A scheduler for the world behind a door.
     pub fn new(door: Arc<Door>, courier: Arc<Courier>) -> Scheduler {
-        Scheduler { door, courier, under_way: watch::Sender::new(0), give_up: watch::Sender::new(false) }
+        let (under_way, give_up) = (watch::Sender::new(0), watch::Sender::new(false));
+        Scheduler { door, courier, turn: Mutex::new(()), under_way, give_up }
     }
 
     /// Follows the clock until `stop`, then waits for the deliveries under way, `patience` long at most.
@@ -43,10 +61,20 @@ impl Scheduler {
                     None => std::future::pending().await,
                 }
             };
-            tokio::select! {
-                () = due => self.fire(),
-                () = self.door.sooner() => {}
+            let due = tokio::select! {
+                () = due => true,
+                () = self.door.sooner() => false,
                 _ = stop.wait_for(|stop| *stop) => break,
+            };
+            if due && !self.door.is_paused() {
+                self.fire();
+            } else if due {
+                // Spawned: a stop must not leave it half way.
+                let catching_up = tokio::spawn(Arc::clone(&self).catch_up());
+                tokio::select! {
+                    _ = catching_up => {}
+                    _ = stop.wait_for(|stop| *stop) => break,
+                }
             }
         }
         if tokio::time::timeout(patience, self.deliveries_done()).await.is_err() {
@@ -55,30 +83,67 @@ impl Scheduler {
         }
     }
 
-    /// Moves a paused clock on by `span`. When it returns, everything that fell due has been sent, answered
-    /// and recorded.
-    pub async fn advance(self: &Arc<Self>, span: Duration) -> Result<(), ClockRuns> {
+    /// Moves a paused clock on by `span`, or until nothing is due any more when there is none. When it returns,
+    /// everything that fell due has been sent, answered and recorded.
+    pub async fn advance(self: &Arc<Self>, span: Option<Duration>) -> Result<Advanced, ClockRuns> {
+        let _turn = self.turn.lock().await;
         if !self.door.is_paused() {
             return Err(ClockRuns);
         }
-        let target: Timestamp = self.door.now().after(span);
-        while self.door.step_to_next_due(target) {
-            self.fire();
-            self.deliveries_done().await;
+        let target = span.map(|span| self.door.now().after(span));
+        self.deliveries_done().await;
+        let mut moments = 0;
+        while moments < MOMENT_LIMIT && self.door.step_to_next_due(target.unwrap_or(Timestamp::MAX)) {
+            moments += 1;
+            self.fire_in_order().await;
         }
-        self.door.advance_clock_to(target);
-        Ok(())
+        if moments == MOMENT_LIMIT {
+            return Ok(Advanced { moments, complete: false });
+        }
+        if let Some(target) = target {
+            self.door.advance_clock_to(target);
+        }
+        Ok(Advanced { moments, complete: self.door.is_paused() })
+    }
+
+    /// Does what is due at this moment of a paused clock.
+    async fn catch_up(self: Arc<Self>) {
+        let _turn = self.turn.lock().await;
+        while self.door.step_to_next_due(self.door.now()) {
+            self.fire_in_order().await;
+        }
     }
 
     /// Performs what is due. The deliveries are spawned: nobody's hanging up may end them.
     fn fire(self: &Arc<Self>) {
         for postback in self.door.apply(|gateway, now| gateway.take_due(now)) {
-            self.under_way.send_modify(|count| *count += 1);
-            tokio::spawn(Arc::clone(self).deliver(postback));
+            let scheduler = Arc::clone(self);
+            let under_way = UnderWay::one_more(&self.under_way);
+            tokio::spawn(async move {
+                let delivery = scheduler.deliver(postback).await;
+                scheduler.door.apply(|gateway, now| gateway.handle_delivery(delivery, now));
+                drop(under_way);
+            });
         }
     }
 
-    async fn deliver(self: Arc<Self>, postback: Postback) {
+    /// Performs what is due, waits for the deliveries, and records them in the order of their numbers.
+    async fn fire_in_order(self: &Arc<Self>) {
+        let mut delivering = JoinSet::new();
+        for postback in self.door.apply(|gateway, now| gateway.take_due(now)) {
+            let scheduler = Arc::clone(self);
+            let under_way = UnderWay::one_more(&self.under_way);
+            delivering.spawn(async move { (scheduler.deliver(postback).await, under_way) });
+        }
+        let mut done = delivering.join_all().await;
+        done.sort_by_key(|(delivery, _)| delivery.postback.number);
+        for (delivery, under_way) in done {
+            self.door.apply(|gateway, now| gateway.handle_delivery(delivery, now));
+            drop(under_way);
+        }
+    }
+
+    async fn deliver(&self, postback: Postback) -> Delivery {
         let mut give_up = self.give_up.subscribe();
         let stopped = Delivery {
             postback: postback.clone(),
@@ -89,18 +154,33 @@ impl Scheduler {
         };
         // In a task of its own, so that even a panic in the courier ends as a recorded delivery.
         let mut courier = JoinSet::new();
-        let shared = Arc::clone(&self.courier);
+        let (shared, began) = (Arc::clone(&self.courier), self.door.now());
         courier.spawn(async move { shared.deliver(postback).await });
         let delivery = tokio::select! {
             done = courier.join_next() => done.and_then(Result::ok).unwrap_or(stopped),
             _ = give_up.wait_for(|given_up| *given_up) => stopped,
         };
-        self.door.apply(|gateway, now| gateway.handle_delivery(delivery, now));
-        self.under_way.send_modify(|count| *count -= 1);
+        Delivery { took: self.door.now().since(began), ..delivery }
     }
 
     async fn deliveries_done(&self) {
         // An error would mean that the sender is gone, and it is ours.
         let _ = self.under_way.subscribe().wait_for(|count| *count == 0).await;
+    }
+}
+
+/// A delivery under way; dropping it says that it has been recorded.
+struct UnderWay(watch::Sender<usize>);
+
+impl UnderWay {
+    fn one_more(count: &watch::Sender<usize>) -> UnderWay {
+        count.send_modify(|count| *count += 1);
+        UnderWay(count.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
     }
 }

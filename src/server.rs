@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -22,8 +22,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use crate::gateway::scenario::ResetPoint;
 use crate::log::say;
-use crate::web::{Body, Reply, Request, Surfaces};
+use crate::outgoing::{Line, Outgoing, Reset};
+use crate::web::{Body, Reply, Request, Sending, Surfaces};
 
 /// How many bytes of headers are read.
 const HEADER_LIMIT: usize = 64 * 1024;
@@ -107,20 +109,29 @@ impl Connection {
         }
         // Answers are small and whole: waiting to fill a packet would only delay them.
         let _ = stream.set_nodelay(true);
+        let (line, reset) = Line::new(stream);
         if first[0] != 0x16 {
-            return self.http1(stream, peer, false).await;
+            return self.http1(line, reset, peer, false).await;
         }
-        match timeout(PATIENCE, self.tls.accept(stream)).await {
-            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => self.http2(stream, peer).await,
-            Ok(Ok(stream)) => self.http1(stream, peer, true).await,
+        match timeout(PATIENCE, self.tls.accept(line)).await {
+            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                self.http2(stream, reset, peer).await
+            }
+            Ok(Ok(stream)) => self.http1(stream, reset, peer, true).await,
             Ok(Err(error)) => self.surfaces.connection_failed(peer, handshake_problem(&error)),
             Err(_) => self.surfaces.connection_failed(peer, format!("TLS handshake not finished within {PATIENCE:?}")),
         }
     }
 
-    async fn http1(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: IpAddr, secure: bool) {
-        let surfaces = &self.surfaces;
-        let service = service_fn(move |request| answer(Arc::clone(surfaces), request, peer, secure));
+    async fn http1(
+        mut self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        reset: Reset,
+        peer: IpAddr,
+        secure: bool,
+    ) {
+        let (surfaces, reset) = (&self.surfaces, &reset);
+        let service = service_fn(move |request| answer(Arc::clone(surfaces), request, peer, secure, reset.clone()));
         // hyper's time limit for headers also ends a kept connection on which no next request begins.
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -138,16 +149,12 @@ impl Connection {
         let _ = connection.await;
     }
 
-    async fn http2(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: IpAddr) {
+    async fn http2(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, reset: Reset, peer: IpAddr) {
         let (surfaces, requests) = (&self.surfaces, Requests::default());
         let service = service_fn(|request| {
             let under_way = requests.begin();
-            let answering = answer(Arc::clone(surfaces), request, peer, true);
-            async move {
-                let answer = answering.await;
-                drop(under_way);
-                answer
-            }
+            let answering = answer(Arc::clone(surfaces), request, peer, true, reset.clone());
+            async move { answering.await.map(|answer| answer.map(|body| body.holding(under_way))) }
         });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -161,6 +168,7 @@ impl Connection {
         loop {
             tokio::select! {
                 _ = connection.as_mut() => return,
+                () = reset.ordered() => return,
                 _ = self.stop.wait_for(|stop| *stop) => break,
                 _ = look.tick() => {
                     if requests.idle_since(&mut begun) {
@@ -213,14 +221,18 @@ fn handshake_problem(error: &io::Error) -> String {
     }
 }
 
-type Answer = http::Response<Full<Bytes>>;
+type Answer = http::Response<Outgoing>;
+
+/// How long a call that is never answered is kept.
+const NEVER: Duration = Duration::from_secs(300);
 
 async fn answer(
     surfaces: Arc<Surfaces>,
     request: http::Request<Incoming>,
     peer: IpAddr,
     secure: bool,
-) -> Result<Answer, std::convert::Infallible> {
+    reset: Reset,
+) -> io::Result<Answer> {
     let (mut head, incoming) = request.into_parts();
     // HTTP/2 has the host in the address instead of a header.
     if let Some(authority) = head.uri.authority()
@@ -232,34 +244,36 @@ async fn answer(
     // hyper bounds its buffer, which a head that arrives quickly can outgrow: the limit itself is kept here.
     if head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>() > HEADER_LIMIT {
         let reply = Reply::problem(431, &format!("the headers are larger than {HEADER_LIMIT} bytes"));
-        return Ok(closing(respond(reply, is_head), version));
+        return Ok(closing(respond(reply, is_head, &reset).await?, version));
     }
-    let body = match timeout(PATIENCE, read_body(&head.headers, version, incoming)).await {
+    let limit = surfaces.body_limit(&head.method, head.uri.path(), &head.headers);
+    let body = match timeout(PATIENCE, read_body(&head.headers, version, incoming, limit)).await {
         Ok(Ok(body)) => body,
         Ok(Err(error)) => {
-            return Ok(closing(
-                respond(Reply::problem(400, &format!("the body cannot be read: {error}")), false),
-                version,
-            ));
+            let reply = Reply::problem(400, &format!("the body cannot be read: {error}"));
+            return Ok(closing(respond(reply, false, &reset).await?, version));
         }
         Err(_) => {
-            return Ok(closing(
-                respond(Reply::problem(408, &format!("the body did not arrive within {PATIENCE:?}")), false),
-                version,
-            ));
+            let reply = Reply::problem(408, &format!("the body did not arrive within {PATIENCE:?}"));
+            return Ok(closing(respond(reply, false, &reset).await?, version));
         }
     };
     let too_large = matches!(body, Body::TooLarge);
     let (path, query) = (head.uri.path().to_owned(), head.uri.query().map(str::to_owned));
     let request = Request { method: head.method, path, query, headers: head.headers, peer, secure, body };
     // hyper drops this future when the client hangs up: whatever must finish is spawned further in.
-    let response = respond(surfaces.answer(request).await, is_head);
+    let response = respond(surfaces.answer(request).await, is_head, &reset).await?;
     Ok(if too_large { closing(response, version) } else { response })
 }
 
-async fn read_body(headers: &http::HeaderMap, version: Version, mut incoming: Incoming) -> Result<Body, hyper::Error> {
+async fn read_body(
+    headers: &http::HeaderMap,
+    version: Version,
+    mut incoming: Incoming,
+    limit: usize,
+) -> Result<Body, hyper::Error> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    let too_large = announced.is_some_and(|length| length > Body::LIMIT);
+    let too_large = announced.is_some_and(|length| length > limit);
     // On HTTP/2 an unread body ends in a reset, after which curl 7.88 loses the answer: there it is drained as well.
     if too_large && version < Version::HTTP_2 && headers.contains_key(EXPECT) {
         return Ok(Body::TooLarge);
@@ -274,25 +288,53 @@ async fn read_body(headers: &http::HeaderMap, version: Version, mut incoming: In
         if kept.is_empty() && announced == Some(data.len()) && !too_large {
             return Ok(Body::Whole(data));
         }
-        if seen <= Body::LIMIT {
+        if seen <= limit {
             kept.extend_from_slice(&data);
-        } else if seen > DRAIN_LIMIT {
+        } else if seen > limit + DRAIN_LIMIT {
             break;
         }
     }
-    Ok(if seen > Body::LIMIT { Body::TooLarge } else { Body::Whole(kept.freeze()) })
+    Ok(if seen > limit { Body::TooLarge } else { Body::Whole(kept.freeze()) })
 }
 
-fn respond(reply: Reply, is_head: bool) -> Answer {
+/// An error here ends the connection, or the stream, without an answer.
+async fn respond(reply: Reply, is_head: bool, reset: &Reset) -> io::Result<Answer> {
     let length = reply.body.len();
-    let mut response = http::Response::new(Full::new(if is_head { Bytes::new() } else { reply.body }));
+    let mut announced = is_head;
+    let body = match reply.sending {
+        _ if is_head => Outgoing::whole(Bytes::new()),
+        Sending::Whole => Outgoing::whole(reply.body),
+        Sending::Live(pieces) => Outgoing::live(reply.body, pieces),
+        Sending::Never => {
+            tokio::time::sleep(NEVER).await;
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Sending::Reset(ResetPoint::BeforeAnswer) => {
+            reset.order();
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Sending::Reset(point) => {
+            announced = true;
+            let sent = if point == ResetPoint::InBody { length / 2 } else { 0 };
+            Outgoing::broken_after(&reply.body, sent, Some(reset.clone()))
+        }
+        Sending::Cut => {
+            announced = true;
+            Outgoing::broken_after(&reply.body, length / 2, None)
+        }
+        Sending::Trickle(pause) => {
+            announced = true;
+            Outgoing::trickle(&reply.body, pause)
+        }
+    };
+    let mut response = http::Response::new(body);
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert("x-kpay-sandbox", HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
-    if !reply.content_type.is_empty() {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
+    if let Some(label) = header_value(&reply.content_type).filter(|label| !label.is_empty()) {
+        headers.insert(CONTENT_TYPE, label);
     }
-    if is_head {
+    if announced {
         headers.insert(CONTENT_LENGTH, length.into());
     }
     for (name, value) in reply.headers {
@@ -300,7 +342,7 @@ fn respond(reply: Reply, is_head: bool) -> Answer {
             headers.append(name, value);
         }
     }
-    response
+    Ok(response)
 }
 
 /// A sentence may hold anything that was sent to us; a header may not.

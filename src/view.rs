@@ -2,8 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::gateway::journal::{CallRecord, Entry, Event};
+use crate::gateway::choice::Choice;
+use crate::gateway::journal::{CallRecord, Decision, Entry, Event};
 use crate::gateway::postback::{Delivery, Verdict};
+use crate::gateway::transaction::Transaction;
+use crate::gateway::wire::Told;
 
 /// An entry as one line for people, in the arrow style; `None` for what is part of another line.
 pub fn line(entry: &Entry) -> Option<String> {
@@ -11,7 +14,16 @@ pub fn line(entry: &Entry) -> Option<String> {
         Event::Call(call) => call_line(call),
         Event::Delivery(delivery) => delivery_line(delivery),
         Event::ConnectionFailed { peer, problem } => format!("--- {peer}: {problem}"),
-        Event::Reset => "--- reset: every transaction is forgotten".into(),
+        Event::Reset { merchant: None } => "--- reset: every transaction is forgotten".into(),
+        Event::Reset { merchant: Some(merchant) } => format!("--- reset: what {merchant} did is forgotten"),
+        Event::Released { tid, .. } => format!("<-- the answer about {tid} leaves"),
+        Event::Awaits { tid, .. } => format!("--- {tid} waits for the payer: settle it by hand"),
+        Event::Held { tid, waiting, until, .. } => {
+            format!("--- the postback of {tid} is held: {waiting} of {until} wait")
+        }
+        Event::Settled { tid, statusid, statusdesc, by_hand: true, .. } => {
+            format!("--- {tid} settled by hand: {statusid} {statusdesc}")
+        }
         Event::Settled { .. } => return None,
     };
     let time = entry.at.to_string();
@@ -21,7 +33,7 @@ pub fn line(entry: &Entry) -> Option<String> {
 
 fn call_line(call: &CallRecord) -> String {
     let mut line = String::from("-->");
-    for part in [call.action, &call.refid, &call.summary] {
+    for part in [call.action.word(), &call.refid, &call.summary] {
         if !part.is_empty() {
             line = line + " " + part;
         }
@@ -30,8 +42,16 @@ fn call_line(call: &CallRecord) -> String {
     if !call.tid.is_empty() {
         line = line + " " + &call.tid;
     }
-    if let Some(scenario) = &call.scenario {
-        line = format!("{line} ({scenario})");
+    match &call.decision {
+        Some(Decision { scenario, choice: Choice::Chaos, .. }) => {
+            line = format!("{line} ({scenario} by chaos; again with the header X-KPay-Sandbox-Scenario: {scenario})");
+        }
+        Some(Decision { scenario, choice: Choice::Default, .. }) => line = format!("{line} ({scenario})"),
+        Some(Decision { scenario, choice, .. }) => line = format!("{line} ({scenario} {choice})"),
+        None => {}
+    }
+    if !call.fault.is_empty() {
+        line = line + ", on its way: " + &call.fault;
     }
     if let Some(refusal) = &call.refusal {
         line = line + " because " + &refusal.reason;
@@ -62,31 +82,43 @@ pub fn entry(entry: &Entry) -> Value {
     let mut object = match &entry.event {
         Event::Call(call) => json!({
             "event": "call",
-            "action": call.action,
+            "action": call.action.word(),
             "peer": call.peer,
             "refid": call.refid,
             "tid": call.tid,
+            "msisdn": call.msisdn,
+            "summary": call.summary,
             "code": call.code,
             "reply": call.reply,
-            "scenario": call.scenario,
+            "refused": call.refusal.is_some(),
+            "scenario": call.decision.as_ref().map(|decision| &decision.scenario),
+            "chosen": call.decision.as_ref().map(|decision| decision.choice),
+            "fault": Some(&call.fault).filter(|fault| !fault.is_empty()),
             "reason": call.refusal.as_ref().map(|refusal| &refusal.reason),
-            "grade": call.refusal.as_ref().map(|refusal| refusal.code.grade()),
+            "grade": call.grade(),
         }),
-        Event::Settled { tid, statusid, statusdesc } => json!({
-            "event": "settled", "tid": tid, "statusid": statusid, "statusdesc": statusdesc,
+        Event::Released { tid, .. } => json!({ "event": "released", "tid": tid }),
+        Event::Settled { tid, statusid, statusdesc, by_hand, .. } => json!({
+            "event": "settled", "tid": tid, "statusid": statusid, "statusdesc": statusdesc, "by_hand": by_hand,
         }),
-        Event::Delivery(delivery) => delivery_json(delivery),
-        Event::Reset => json!({ "event": "reset" }),
+        Event::Awaits { tid, .. } => json!({ "event": "awaits", "tid": tid }),
+        Event::Held { tid, waiting, until, .. } => {
+            json!({ "event": "held", "tid": tid, "waiting": waiting, "until": until })
+        }
+        Event::Delivery(delivery) => delivery_fields(delivery),
+        Event::Reset { .. } => json!({ "event": "reset" }),
         Event::ConnectionFailed { peer, problem } => {
             json!({ "event": "connection-failed", "peer": peer, "problem": problem })
         }
     };
+    object["merchant"] = entry.event.merchant().into();
     object["number"] = entry.number.into();
     object["at"] = entry.at.to_string().into();
     object
 }
 
-fn delivery_json(delivery: &Delivery) -> Value {
+fn delivery_fields(delivery: &Delivery) -> Value {
+    let Delivery { postback, outcome, .. } = delivery;
     let (verdict, why) = match delivery.verdict() {
         Verdict::Acknowledged => ("acknowledged", None),
         Verdict::Flagged(why) => ("flagged", Some(why)),
@@ -94,17 +126,72 @@ fn delivery_json(delivery: &Delivery) -> Value {
     };
     json!({
         "event": "delivery",
-        "id": delivery.postback.number,
-        "attempt": delivery.postback.attempt,
-        "tid": delivery.postback.tid,
-        "refid": delivery.postback.refid,
-        "returl": delivery.postback.target,
+        "id": postback.number,
+        "attempt": postback.attempt,
+        "tid": postback.tid,
+        "refid": postback.refid,
+        "returl": postback.target,
+        "method": postback.method,
         "url": delivery.url,
-        "body": delivery.postback.body,
-        "status": delivery.outcome.as_ref().map(|answer| answer.status).ok(),
+        "content_type": postback.content_type,
+        "body": postback.text(),
+        "status": outcome.as_ref().map(|answer| answer.status).ok(),
         "verdict": verdict,
         "reason": why,
         "took_ms": u64::try_from(delivery.took.as_millis()).unwrap_or(u64::MAX),
+    })
+}
+
+/// A delivery with all of what was sent and answered.
+pub fn delivery(delivery: &Delivery) -> Value {
+    let headers = |list: &[(String, String)]| -> Value {
+        list.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect()
+    };
+    let mut object = delivery_fields(delivery);
+    object["merchant"] = (*delivery.postback.merchant).into();
+    object["headers"] = headers(&delivery.headers);
+    object["answer"] = match &delivery.outcome {
+        Ok(answer) => json!({
+            "status": answer.status,
+            "headers": headers(&answer.headers),
+            "body": String::from_utf8_lossy(&answer.body),
+            "cut": answer.cut,
+        }),
+        Err(_) => Value::Null,
+    };
+    object
+}
+
+/// A transaction.
+pub fn transaction(transaction: &Transaction) -> Value {
+    let Transaction { order, outcome, .. } = transaction;
+    let told = Told::truth(transaction);
+    let status = match told.statusid {
+        "01" => "successful",
+        "03" => "pending",
+        _ => "failed",
+    };
+    json!({
+        "tid": transaction.tid,
+        "refid": order.refid,
+        "merchant": order.merchant,
+        "msisdn": order.msisdn,
+        "amount": order.amount.to_string(),
+        "currency": order.currency,
+        "pmethod": order.method.word(),
+        "bankid": order.bankid,
+        "retailerid": order.retailerid,
+        "returl": order.returl,
+        "redirecturl": order.redirecturl,
+        "checkout": transaction.checkout,
+        "scenario": transaction.scenario.name,
+        "chosen": transaction.choice,
+        "status": status,
+        "statusid": told.statusid,
+        "statusdesc": told.statusdesc,
+        "momtransactionid": outcome.as_ref().map(|outcome| &outcome.momtransactionid),
+        "created_at": transaction.created.to_string(),
+        "settled_at": outcome.as_ref().map(|outcome| outcome.at.to_string()),
     })
 }
 

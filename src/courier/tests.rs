@@ -33,12 +33,16 @@ fn to(target: &str) -> Postback {
     Postback {
         number: 1,
         generation: 0,
+        merchant: "shop".into(),
+        lane: "E1".into(),
+        again: None,
+        method: "POST".into(),
         tid: "E1".into(),
         refid: "R1".into(),
         attempt: 1,
         target: target.into(),
         content_type: "application/json".into(),
-        body: r#"{"a":"é"}"#.into(),
+        body: r#"{"a":"é"}"#.as_bytes().into(),
     }
 }
 
@@ -179,7 +183,6 @@ async fn a_listener_that_never_answers_or_never_ends_times_out() {
     let (_silent, address) = listener().await;
     let delivery = courier.deliver(to(&address.to_string())).await;
     assert_eq!(delivery.outcome, Err(Failure::TimedOut(limit)));
-    assert!(delivery.took >= limit, "{:?}", delivery.took);
     let (half, address) = listener().await;
     let held = tokio::spawn(async move {
         let mut stream = half.accept().await.unwrap().0;

@@ -1,11 +1,13 @@
 //! The chain of checks from a call to something to do. It changes nothing.
 
+use std::sync::Arc;
+
 use super::bank::Bank;
 use super::call::{Body, Call, Refusal};
 use super::ledger::Ledger;
-use super::merchant::{Merchant, Retailer, authenticate};
+use super::merchant::{Account, Accounts, Merchant, Retailer};
 use super::method::Method;
-use super::profile::Profile;
+use super::profile::{Profile, Profiles};
 use super::return_code::ReturnCode;
 use super::transaction::Order;
 use super::values::{Amount, Currency, Msisdn, excerpt};
@@ -15,9 +17,9 @@ use super::wire::{Message, Param};
 #[derive(Debug, Clone)]
 pub struct Rules {
     /// How to be KPay.
-    pub profile: Profile,
+    pub profiles: Profiles,
     /// The accounts.
-    pub merchants: Vec<Merchant>,
+    pub accounts: Accounts,
     /// The financial institutions.
     pub banks: Vec<Bank>,
 }
@@ -25,12 +27,19 @@ pub struct Rules {
 /// What an admitted call asks for.
 #[derive(Debug)]
 pub enum Admitted {
-    /// A payment, and the payer's number for comparison.
-    Pay(Order, Msisdn),
+    /// A payment.
+    Pay {
+        /// The account that asks.
+        account: Arc<Account>,
+        /// What it asks for.
+        order: Order,
+        /// The payer's number for comparison.
+        payer: Msisdn,
+    },
     /// How a payment stands.
     CheckStatus {
         /// The account that asks.
-        merchant: Box<str>,
+        account: Arc<Account>,
         /// `tid` as it was sent, empty when it was not.
         tid: String,
         /// `refid` as it was sent, empty when it was not.
@@ -52,11 +61,14 @@ pub fn admit(
 
     check(call.secure, NonHttps, || format!("the call came over plain HTTP: use https://{}/", call.host))?;
     let credentials = call.credentials.as_ref().map_err(|why| refuse(MissingAuthentication, why.clone()))?;
-    let merchant = authenticate(&rules.merchants, credentials).ok_or_else(|| {
+    let claimed = rules.accounts.get(&credentials.username);
+    let known = claimed.filter(|account| account.merchant.has_password(&credentials.password));
+    let account = known.ok_or_else(|| {
         let user = excerpt(&credentials.username);
         refuse(InvalidCredentials, format!("no merchant '{user}' with this password: it is the account's password that is wrong, not the payer's PIN"))
     })?;
-    if rules.profile.key_required {
+    let (merchant, profile) = (&account.merchant, &account.profile);
+    if profile.key_required {
         let key = call.key.ok_or_else(|| refuse(InvalidApiKey, "the Kpay-Key header is missing".into()))?;
         check(merchant.has_key(key), InvalidApiKey, || {
             format!("the Kpay-Key header is not the key of {}", merchant.username)
@@ -76,12 +88,12 @@ pub fn admit(
     let missing = |why| refuse(MissingParameters, why);
     match message.text(Param::Action).map_err(missing)?.as_deref() {
         None | Some("pay") => {}
-        Some("checkstatus") => return status_query(message, merchant).map_err(missing),
+        Some("checkstatus") => return status_query(message, account).map_err(missing),
         Some(other) => {
             return Err(missing(format!("action '{}' is neither pay nor checkstatus", excerpt(other))));
         }
     }
-    let (draft, msisdn) = read_order(message, merchant, &rules.profile).map_err(missing)?;
+    let (draft, payer) = read_order(message, merchant, profile).map_err(missing)?;
 
     let retailer = merchant.retailer(&draft.retailerid);
     let id = &draft.retailerid;
@@ -100,7 +112,7 @@ pub fn admit(
         let bank = bank.ok_or_else(|| refuse(UnknownBank, format!("bankid '{}' is not in banks.json", excerpt(id))))?;
         check(bank.enabled, UnknownBank, || format!("bankid '{id}' ({}) is switched off in banks.json", bank.name))?;
     }
-    if let Some(limits) = rules.profile.amount_limits.get(&method).filter(|_| draft.currency == Currency::Rwf) {
+    if let Some(limits) = profile.amount_limits.get(&method).filter(|_| draft.currency == Currency::Rwf) {
         let within = draft.amount.within(limits.min, limits.max);
         check(within, AmountOutOfRange, || {
             format!("amount {} is outside {}–{} RWF for {}", draft.amount, limits.min, limits.max, method.word())
@@ -114,7 +126,7 @@ pub fn admit(
             excerpt(&draft.refid)
         )
     })?;
-    Ok(Admitted::Pay(draft.with(method, message), msisdn))
+    Ok(Admitted::Pay { account: Arc::clone(account), order: draft.with(method, message), payer })
 }
 
 fn refuse(code: ReturnCode, reason: String) -> Refusal {
@@ -127,7 +139,7 @@ fn check(holds: bool, code: ReturnCode, reason: impl FnOnce() -> String) -> Resu
 
 /// An order whose words have been read but not yet looked up.
 struct Draft {
-    merchant: Box<str>,
+    merchant: Arc<str>,
     refid: Box<str>,
     msisdn: Box<str>,
     amount: Amount,
@@ -152,8 +164,7 @@ impl Draft {
 fn read_order(message: &Message<'_>, merchant: &Merchant, profile: &Profile) -> Result<(Draft, Msisdn), String> {
     let mut missing = Vec::new();
     for param in Param::ALL {
-        let optional = matches!(param, Param::Action | Param::Currency | Param::Logourl | Param::Tid);
-        if !optional && (param != Param::Bankid || profile.bankid_required) {
+        if param.always_required() || (param == Param::Bankid && profile.bankid_required) {
             missing.extend(message.required(param).err());
         }
     }
@@ -197,11 +208,11 @@ fn read_order(message: &Message<'_>, merchant: &Merchant, profile: &Profile) -> 
     Ok((draft, msisdn))
 }
 
-fn status_query(message: &Message<'_>, merchant: &Merchant) -> Result<Admitted, String> {
+fn status_query(message: &Message<'_>, account: &Arc<Account>) -> Result<Admitted, String> {
     let tid = message.text(Param::Tid)?.unwrap_or_default();
     let refid = message.text(Param::Refid)?.unwrap_or_default();
     if tid.is_empty() && refid.is_empty() {
         return Err("checkstatus needs tid or refid".into());
     }
-    Ok(Admitted::CheckStatus { merchant: merchant.username.clone(), tid: tid.into_owned(), refid: refid.into_owned() })
+    Ok(Admitted::CheckStatus { account: Arc::clone(account), tid: tid.into_owned(), refid: refid.into_owned() })
 }

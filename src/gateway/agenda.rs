@@ -36,6 +36,16 @@ impl<T> Agenda<T> {
         self.entries.first_key_value().map(|((at, _), _)| *at)
     }
 
+    /// All entries with their moments, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (Timestamp, &T)> {
+        self.entries.iter().map(|((at, _), entry)| (*at, entry))
+    }
+
+    /// Keeps only the entries that `keep` wants.
+    pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
+        self.entries.retain(|_, entry| keep(entry));
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -2,6 +2,10 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
+use super::scenario::Fault;
+
 /// A call, before anything in it is believed.
 #[derive(Debug, Clone)]
 pub struct Call<'a> {
@@ -13,6 +17,8 @@ pub struct Call<'a> {
     pub credentials: Result<Credentials, String>,
     /// The `Kpay-Key` header.
     pub key: Option<&'a str>,
+    /// The scenario that the request itself names.
+    pub scenario: Option<&'a str>,
     /// `host:port` under which the caller reached us: the checkout page is announced there.
     pub host: &'a str,
     /// The body as it came.
@@ -44,10 +50,14 @@ pub struct Answered {
     pub body: Vec<u8>,
     /// Why it was refused, if it was.
     pub refusal: Option<Refusal>,
+    /// What happens to it on its way.
+    pub fault: Option<Fault>,
+    /// It is kept back until [`super::Gateway::is_held`] says no more of this ticket.
+    pub ticket: Option<u64>,
 }
 
 /// A refusal: the code, and the sentence that KPay does not send.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// The cause.
     pub code: super::ReturnCode,

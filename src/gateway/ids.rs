@@ -7,7 +7,7 @@ use super::profile::TidForm;
 use super::timestamp::Timestamp;
 
 /// The source of every id.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Ids {
     random: ChaCha8Rng,
     counter: u64,

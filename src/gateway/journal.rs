@@ -1,15 +1,21 @@
 //! The numbered, bounded record of what happened. Log, dashboard and coverage are readers of it.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::call::Refusal;
+use super::choice::Choice;
 use super::postback::Delivery;
+use super::return_code::{CodeTable, Grade};
+use super::tally::Tallies;
 use super::timestamp::Timestamp;
 
 /// One entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Counted from 1.
     pub number: u64,
@@ -20,18 +26,47 @@ pub struct Entry {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// A call reached the endpoint and was answered.
     Call(Box<CallRecord>),
+    /// An answer that had been kept back left.
+    Released {
+        /// Whose.
+        merchant: Arc<str>,
+        /// The transaction that it was about.
+        tid: Box<str>,
+    },
     /// A transaction got a result.
     Settled {
+        /// Whose.
+        merchant: Arc<str>,
         /// Which.
         tid: Box<str>,
         /// Its new `statusid`.
         statusid: Box<str>,
         /// In words.
         statusdesc: Box<str>,
+        /// Somebody settled it by hand; else its script did.
+        by_hand: bool,
+    },
+    /// A transaction waits for the payer.
+    Awaits {
+        /// Whose.
+        merchant: Arc<str>,
+        /// Which.
+        tid: Box<str>,
+    },
+    /// A postback waits for others.
+    Held {
+        /// Whose.
+        merchant: Arc<str>,
+        /// Which transaction's.
+        tid: Box<str>,
+        /// How many wait now.
+        waiting: u32,
+        /// How many must.
+        until: u32,
     },
     /// A postback was delivered, or not.
     Delivery(Arc<Delivery>),
@@ -42,31 +77,139 @@ pub enum Event {
         /// In words.
         problem: String,
     },
-    /// Everything before was forgotten.
-    Reset,
+    /// Everything before was forgotten, or everything of one merchant.
+    Reset {
+        /// Which merchant; everybody when `None`.
+        merchant: Option<Arc<str>>,
+    },
+}
+
+/// What a call asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// A payment.
+    Pay,
+    /// How a payment stands.
+    CheckStatus,
+    /// It could not be told.
+    Unknown,
+}
+
+impl Action {
+    /// KPay's word for it; none when it could not be told.
+    pub fn word(self) -> &'static str {
+        match self {
+            Action::Pay => "pay",
+            Action::CheckStatus => "checkstatus",
+            Action::Unknown => "",
+        }
+    }
 }
 
 /// A call and its answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallRecord {
-    /// `pay`, `checkstatus`, or empty when it could not be told.
-    pub action: &'static str,
+    /// What it asked for.
+    pub action: Action,
+    /// The account that it named; `None` when there is no such account.
+    pub merchant: Option<Arc<str>>,
     /// Where it came from.
     pub peer: IpAddr,
     /// The merchant's reference, empty when there was none.
     pub refid: Box<str>,
     /// KPay's id, empty when no transaction was concerned.
     pub tid: Box<str>,
+    /// The payer's number as it was sent, empty when there was none.
+    pub msisdn: Box<str>,
     /// What was asked for, in short: amount, currency and method of a payment.
     pub summary: String,
     /// The number answered: `retcode`, or `statusid` of a `checkstatus`.
     pub code: Box<str>,
     /// The words answered beside it.
     pub reply: Box<str>,
-    /// The scenario that an accepted payment follows.
-    pub scenario: Option<Box<str>>,
+    /// What a `pay` that passed the checks follows.
+    pub decision: Option<Decision>,
+    /// What happened to the answer on its way, in a word; empty when nothing did.
+    pub fault: Cow<'static, str>,
     /// Why it was refused; its code also knows its grade.
     pub refusal: Option<Refusal>,
+}
+
+/// Which scenario was chosen, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Its name.
+    pub scenario: Box<str>,
+    /// How sure we are that KPay does so.
+    pub grade: Grade,
+    /// Why this one.
+    pub choice: Choice,
+}
+
+impl CallRecord {
+    /// The record of a call of which nothing is known yet but where it came from.
+    pub(super) fn new(peer: IpAddr) -> CallRecord {
+        CallRecord {
+            action: Action::Unknown,
+            merchant: None,
+            peer,
+            refid: Box::default(),
+            tid: Box::default(),
+            msisdn: Box::default(),
+            summary: String::new(),
+            code: Box::default(),
+            reply: Box::default(),
+            decision: None,
+            fault: Cow::Borrowed(""),
+            refusal: None,
+        }
+    }
+
+    /// How sure we are that KPay answers so: of the refusal's text, or of the scenario.
+    pub fn grade(&self) -> Option<Grade> {
+        let refused = self.refusal.as_ref().map(|refusal| refusal.code.grade());
+        refused.or(self.decision.as_ref().map(|decision| decision.grade))
+    }
+
+    /// With a refusal, and what is answered with it.
+    pub(super) fn refused(self, refusal: &Refusal, table: CodeTable) -> CallRecord {
+        CallRecord {
+            code: refusal.code.number(table).to_string().into(),
+            reply: refusal.code.reply(table).into(),
+            refusal: Some(refusal.clone()),
+            ..self
+        }
+    }
+}
+
+impl Event {
+    /// Whose event it is; `None` when it is nobody's, or everybody's.
+    pub fn merchant(&self) -> Option<&str> {
+        match self {
+            Event::Call(call) => call.merchant.as_deref(),
+            Event::Released { merchant, .. }
+            | Event::Settled { merchant, .. }
+            | Event::Awaits { merchant, .. }
+            | Event::Held { merchant, .. } => Some(merchant),
+            Event::Delivery(delivery) => Some(&delivery.postback.merchant),
+            Event::Reset { merchant } => merchant.as_deref(),
+            Event::ConnectionFailed { .. } => None,
+        }
+    }
+
+    /// The transaction that it is about, empty when there is none.
+    pub fn tid(&self) -> &str {
+        match self {
+            Event::Call(call) => &call.tid,
+            Event::Released { tid, .. }
+            | Event::Settled { tid, .. }
+            | Event::Awaits { tid, .. }
+            | Event::Held { tid, .. } => tid,
+            Event::Delivery(delivery) => &delivery.postback.tid,
+            Event::Reset { .. } | Event::ConnectionFailed { .. } => "",
+        }
+    }
 }
 
 /// The record.
@@ -75,6 +218,9 @@ pub struct Journal {
     entries: VecDeque<Entry>,
     weight: usize,
     last: u64,
+    /// The number of the newest entry that was let go for want of room.
+    evicted: u64,
+    tallies: Tallies,
 }
 
 /// How many bytes the journal may hold; the oldest entries go first.
@@ -83,8 +229,13 @@ const WEIGHT_LIMIT: usize = 64 * 1024 * 1024;
 impl Journal {
     /// Adds an entry.
     pub fn add(&mut self, at: Timestamp, event: Event) {
-        self.last += 1;
-        let entry = Entry { number: self.last, at, event };
+        self.tallies.count(&event);
+        self.restore(Entry { number: self.last + 1, at, event });
+    }
+
+    /// Adds an entry of a saved journal, which keeps its number.
+    pub(super) fn restore(&mut self, entry: Entry) {
+        self.last = entry.number;
         self.weight += entry.weight();
         self.entries.push_back(entry);
         while self.weight > WEIGHT_LIMIT {
@@ -92,12 +243,25 @@ impl Journal {
                 break;
             };
             self.weight -= oldest.weight();
+            self.evicted = oldest.number;
         }
     }
 
-    /// Lets all entries go; the next one is numbered on.
-    pub fn clear(&mut self) {
-        (self.entries, self.weight) = (VecDeque::new(), 0);
+    /// An empty journal whose next entry is numbered on.
+    pub(super) fn numbered_on(last: u64) -> Journal {
+        Journal { last, ..Journal::default() }
+    }
+
+    /// A journal as it was saved, but for its entries.
+    pub(super) fn restored(last: u64, evicted: u64, tallies: Tallies) -> Journal {
+        Journal { last, evicted, tallies, ..Journal::default() }
+    }
+
+    /// Lets the entries and counts of one merchant go.
+    pub(super) fn forget_merchant(&mut self, merchant: &str) {
+        self.entries.retain(|entry| entry.event.merchant() != Some(merchant));
+        self.weight = self.entries.iter().map(Entry::weight).sum();
+        self.tallies.forget_merchant(merchant);
     }
 
     /// The number of the newest entry, 0 when there has been none.
@@ -105,11 +269,19 @@ impl Journal {
         self.last
     }
 
+    /// The number of the newest entry that was let go for want of room, 0 when none was.
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// What was met in this run, whether or not its entries are still here.
+    pub fn tallies(&self) -> &Tallies {
+        &self.tallies
+    }
+
     /// The entries after number `cursor` that are still here.
     pub fn after(&self, cursor: u64) -> impl DoubleEndedIterator<Item = &Entry> {
-        let first = self.entries.front().map_or(self.last + 1, |entry| entry.number);
-        let skip = usize::try_from((cursor + 1).saturating_sub(first)).unwrap_or(usize::MAX);
-        self.entries.range(skip.min(self.entries.len())..)
+        self.entries.range(self.entries.partition_point(|entry| entry.number <= cursor)..)
     }
 
     /// The deliveries that are still here, in the order in which they ended.
@@ -127,7 +299,7 @@ impl Entry {
         let inside = match &self.event {
             Event::Call(call) => {
                 let reason = call.refusal.as_ref().map_or(0, |refusal| refusal.reason.len());
-                size_of::<CallRecord>() + call.refid.len() + call.tid.len() + call.summary.len() + reason + 64
+                size_of::<CallRecord>() + call.refid.len() + call.tid.len() + call.summary.len() + reason + 96
             }
             Event::Settled { tid, statusdesc, .. } => tid.len() + statusdesc.len() + 16,
             Event::Delivery(delivery) => {
@@ -143,7 +315,8 @@ impl Entry {
                     + answer
             }
             Event::ConnectionFailed { problem, .. } => problem.len(),
-            Event::Reset => 0,
+            Event::Released { tid, .. } | Event::Awaits { tid, .. } | Event::Held { tid, .. } => tid.len(),
+            Event::Reset { .. } => 0,
         };
         size_of::<Entry>() + inside
     }

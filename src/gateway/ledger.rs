@@ -1,22 +1,68 @@
 //! All transactions, found by tid and by merchant and refid.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::transaction::Transaction;
+use super::values::excerpt;
 
 /// Where a transaction stands in the ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Position(usize);
+
+impl Position {
+    /// Whether a ledger with so many places has it.
+    pub(super) fn is_within(self, places: usize) -> bool {
+        self.0 < places
+    }
+}
+
+fn share<T: PartialEq>(own: &mut Arc<T>, other: &Arc<T>) {
+    if own == other {
+        *own = Arc::clone(other);
+    }
+}
 
 /// The transactions of this run.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    transactions: Vec<Transaction>,
+    /// `None` where one was forgotten: the others keep their places.
+    transactions: Vec<Option<Transaction>>,
     by_tid: HashMap<Box<str>, Position>,
-    by_refid: HashMap<Box<str>, HashMap<Box<str>, Position>>,
+    by_refid: HashMap<Arc<str>, HashMap<Box<str>, Position>>,
 }
 
 impl Ledger {
+    /// The ledger of these transactions; the error says which cannot be.
+    pub(super) fn restored(transactions: Vec<Option<Transaction>>) -> Result<Ledger, String> {
+        let mut ledger = Ledger::default();
+        for transaction in transactions {
+            let Some(mut transaction) = transaction else {
+                ledger.transactions.push(None);
+                continue;
+            };
+            let order = &transaction.order;
+            if ledger.by_tid.contains_key(&transaction.tid) {
+                return Err(format!("the tid {} stands there twice", excerpt(&transaction.tid)));
+            }
+            if ledger.by_refid(&order.merchant, &order.refid).is_some() {
+                return Err(format!("the refid {} stands there twice", excerpt(&order.refid)));
+            }
+            // Transactions share what they follow, as they did when they were made.
+            if let Some(Some(before)) = ledger.transactions.last() {
+                share(&mut transaction.scenario, &before.scenario);
+                share(&mut transaction.profile, &before.profile);
+            }
+            ledger.insert(transaction);
+        }
+        Ok(ledger)
+    }
+
+    /// All places, those of forgotten transactions too.
+    pub(super) fn slots(&self) -> &[Option<Transaction>] {
+        &self.transactions
+    }
+
     /// Takes a transaction in. That its refid is free was checked at admission.
     pub fn insert(&mut self, transaction: Transaction) -> Position {
         let position = Position(self.transactions.len());
@@ -24,35 +70,58 @@ impl Ledger {
         let order = &transaction.order;
         match self.by_refid.get_mut(&order.merchant) {
             Some(refids) => refids.insert(order.refid.clone(), position),
-            None => self.by_refid.entry(order.merchant.clone()).or_default().insert(order.refid.clone(), position),
+            None => self.by_refid.entry(Arc::clone(&order.merchant)).or_default().insert(order.refid.clone(), position),
         };
-        self.transactions.push(transaction);
+        self.transactions.push(Some(transaction));
         position
     }
 
-    /// The transaction at a position.
-    pub fn get(&self, position: Position) -> &Transaction {
-        &self.transactions[position.0]
+    /// The transaction at a position, unless it was forgotten.
+    pub fn get(&self, position: Position) -> Option<&Transaction> {
+        self.transactions[position.0].as_ref()
     }
 
     /// The transaction at a position, to be changed.
-    pub fn get_mut(&mut self, position: Position) -> &mut Transaction {
-        &mut self.transactions[position.0]
+    pub(super) fn get_mut(&mut self, position: Position) -> Option<&mut Transaction> {
+        self.transactions[position.0].as_mut()
+    }
+
+    /// Where the transaction with this tid is.
+    pub fn position(&self, tid: &str) -> Option<Position> {
+        self.by_tid.get(tid).copied()
+    }
+
+    /// The transaction with this tid, whoever's it is.
+    pub fn find(&self, tid: &str) -> Option<&Transaction> {
+        self.get(self.position(tid)?)
+    }
+
+    /// Where the merchant's transaction with this refid is.
+    pub fn position_by_refid(&self, merchant: &str, refid: &str) -> Option<Position> {
+        self.by_refid.get(merchant)?.get(refid).copied()
     }
 
     /// The merchant's transaction with this tid.
     pub fn by_tid(&self, merchant: &str, tid: &str) -> Option<&Transaction> {
-        let found = self.get(*self.by_tid.get(tid)?);
-        (*found.order.merchant == *merchant).then_some(found)
+        self.find(tid).filter(|found| *found.order.merchant == *merchant)
     }
 
     /// The merchant's transaction with this refid.
     pub fn by_refid(&self, merchant: &str, refid: &str) -> Option<&Transaction> {
-        Some(self.get(*self.by_refid.get(merchant)?.get(refid)?))
+        self.get(self.position_by_refid(merchant, refid)?)
     }
 
     /// In the order in which they were accepted.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Transaction> + ExactSizeIterator {
-        self.transactions.iter()
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Transaction> {
+        self.transactions.iter().flatten()
+    }
+
+    /// Forgets a merchant's transactions.
+    pub(super) fn forget_merchant(&mut self, merchant: &str) {
+        for position in self.by_refid.remove(merchant).unwrap_or_default().into_values() {
+            if let Some(forgotten) = self.transactions[position.0].take() {
+                self.by_tid.remove(&forgotten.tid);
+            }
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! How a payer pays: KPay's `pmethod` (contract, section 8; D).
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A payment method.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
     /// Cards: Visa, MasterCard, and American Express in the 2025 guide.

@@ -1,32 +1,87 @@
 //! A postback on its way out, what came back, and how that is judged. Sending it is the courier's.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use super::timestamp::Span;
 use super::wire;
 
 /// One message that is to leave for a merchant's `returl`, one attempt at it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Postback {
     /// Number of this attempt, counted from 1 over the whole run: the id of its delivery.
     pub number: u64,
     /// The world it belongs to: a delivery that ends after a reset is dropped.
     pub generation: u64,
+    /// Whose listener it is for.
+    pub merchant: Arc<str>,
+    /// Of those with the same lane at most one is under way; usually the tid.
+    pub lane: Box<str>,
     /// The transaction it tells about.
     pub tid: Box<str>,
     /// The merchant's own reference of that transaction.
     pub refid: Box<str>,
     /// 1 for the first attempt, 2 for the first retry and so on.
     pub attempt: u32,
-    /// `returl`, as the merchant wrote it.
+    /// When it is tried again.
+    pub again: Option<Again>,
+    /// HTTP method.
+    pub method: Box<str>,
+    /// `returl`, as the merchant wrote it, or where the script sends it instead.
     pub target: Box<str>,
-    /// The `Content-Type` it is labelled with (a fact of the profile).
+    /// The `Content-Type` it is labelled with (a fact of the profile); none when empty.
     pub content_type: Box<str>,
-    /// The JSON to send.
-    pub body: Box<str>,
+    /// The bytes to send: JSON, unless the script says otherwise.
+    #[serde(with = "text_or_bytes")]
+    pub body: Box<[u8]>,
+}
+
+/// When an attempt is followed by another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Again {
+    /// After 1 s, 2 s, 4 s …, unless the answer was a success.
+    Retry,
+    /// After this time, unless the answer was the guide's, so many times more.
+    UntilAcknowledged(Span, u32),
+}
+
+impl Postback {
+    /// Its body as text.
+    pub fn text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.body)
+    }
+}
+
+/// Bodies as text where they are text: so a saved state can be read.
+mod text_or_bytes {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Body<'a> {
+        Text(std::borrow::Cow<'a, str>),
+        Bytes(std::borrow::Cow<'a, [u8]>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(body: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(body) {
+            Ok(text) => Body::Text(text.into()).serialize(serializer),
+            Err(_) => Body::Bytes(body.into()).serialize(serializer),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>, T: From<Vec<u8>>>(deserializer: D) -> Result<T, D::Error> {
+        Body::deserialize(deserializer).map(|body| match body {
+            Body::Text(text) => text.into_owned().into_bytes().into(),
+            Body::Bytes(bytes) => bytes.into_owned().into(),
+        })
+    }
 }
 
 /// What became of one postback: request, answer or failure, and the time it took.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
     /// What was to be sent.
     pub postback: Postback,
@@ -36,18 +91,19 @@ pub struct Delivery {
     pub headers: Vec<(String, String)>,
     /// The listener's answer, or why there was none.
     pub outcome: Result<Answer, Failure>,
-    /// From the first attempt to connect to the end of the answer.
+    /// From the first attempt to connect to the end of the answer, in the sandbox's time: none on a paused clock.
     pub took: Duration,
 }
 
 /// The listener's answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
     /// Its headers, values that are not text made readable.
     pub headers: Vec<(String, String)>,
     /// Its body, at most [`Answer::LIMIT`] bytes of it.
+    #[serde(with = "text_or_bytes")]
     pub body: Vec<u8>,
     /// The body went on beyond the limit and was cut there.
     pub cut: bool,
@@ -59,7 +115,7 @@ impl Answer {
 }
 
 /// Why a postback got no answer. Each carries a sentence for the developer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Failure {
     /// `returl` is not an address that anything can be posted to.
     #[error("returl is unusable: {0}")]
@@ -113,6 +169,22 @@ impl Delivery {
         }
     }
 
+    /// How long after this attempt there is another, and what then follows that one; `None` when there is none.
+    pub fn next_attempt(&self, retries: u32) -> Option<(Duration, Again)> {
+        let attempt = self.postback.attempt;
+        match self.postback.again? {
+            Again::Retry if attempt <= retries && self.wants_retry() => {
+                Some((Duration::from_secs(1 << (attempt - 1).min(16)), Again::Retry))
+            }
+            Again::UntilAcknowledged(every, left) if left > 0 => {
+                let stopped = matches!(self.outcome, Err(Failure::Stopped));
+                let wanted = !stopped && self.verdict() != Verdict::Acknowledged;
+                wanted.then(|| (every.0, Again::UntilAcknowledged(every, left - 1)))
+            }
+            _ => None,
+        }
+    }
+
     fn complaint(&self, answer: &Answer) -> Option<String> {
         match answer.status {
             200..300 => {}
@@ -127,6 +199,10 @@ impl Delivery {
         if answer.cut {
             return Some(format!("answered more than {} KiB; the rest was not read", Answer::LIMIT / 1024));
         }
-        wire::acknowledgement_complaint(&answer.body, &self.postback.tid, &self.postback.refid)
+        // A listener can only name the ids that it was told.
+        let told = wire::told_ids(&self.postback.body);
+        let (tid, refid) =
+            told.as_ref().map_or((&*self.postback.tid, &*self.postback.refid), |(tid, refid)| (tid, refid));
+        wire::acknowledgement_complaint(&answer.body, tid, refid)
     }
 }

@@ -1,15 +1,17 @@
 //! Profiles: how the emulator behaves where the sources differ (contract, section 9). `fixtures/profiles/*.json`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::method::Method;
 use super::return_code::CodeTable;
 use super::timestamp::{Span, Timestamp};
+use super::values::excerpt;
 
 /// One way to be KPay.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// Its name, which is also its file's.
@@ -44,8 +46,41 @@ pub struct Profile {
     pub texts: BTreeMap<Box<str>, Box<str>>,
 }
 
+/// The profiles that there are.
+#[derive(Debug, Clone)]
+pub struct Profiles {
+    all: Vec<Arc<Profile>>,
+    default: Arc<Profile>,
+}
+
+impl Profiles {
+    /// These, and the name of the one for everybody; the error lists those there are.
+    pub fn new(all: Vec<Profile>, default: &str) -> Result<Profiles, String> {
+        let all: Vec<Arc<Profile>> = all.into_iter().map(Arc::new).collect();
+        let default = Arc::clone(named(&all, default)?);
+        Ok(Profiles { all, default })
+    }
+
+    /// The profile with this name, or everybody's; the error lists those there are.
+    pub fn of(&self, name: Option<&str>) -> Result<&Arc<Profile>, String> {
+        name.map_or(Ok(&self.default), |name| named(&self.all, name))
+    }
+
+    /// Everybody's.
+    pub fn default(&self) -> &Arc<Profile> {
+        &self.default
+    }
+}
+
+fn named<'a>(profiles: &'a [Arc<Profile>], name: &str) -> Result<&'a Arc<Profile>, String> {
+    profiles.iter().find(|profile| &*profile.name == name).ok_or_else(|| {
+        let names: Vec<&str> = profiles.iter().map(|profile| &*profile.name).collect();
+        format!("there is no profile '{}': write one of {}", excerpt(name), names.join(", "))
+    })
+}
+
 /// The least and the most, both allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// The least.
@@ -55,7 +90,7 @@ pub struct Limits {
 }
 
 /// The shape of a tid (contract, section 7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TidForm {
     /// Letter, counter, unix seconds: `E6974831594723691` (D, O).
@@ -65,7 +100,7 @@ pub enum TidForm {
 }
 
 /// What `url` holds for mobile money.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MomoUrl {
     /// The checkout page (D).
@@ -75,7 +110,7 @@ pub enum MomoUrl {
 }
 
 /// The fields of a postback and their order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PostbackFields {
     /// The guide's (D).
@@ -85,7 +120,7 @@ pub enum PostbackFields {
 }
 
 /// Where `momtransactionid` comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MomTransactionIdForm {
     /// Ten digits (D).
@@ -95,7 +130,7 @@ pub enum MomTransactionIdForm {
 }
 
 /// When a payment settles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settles {
     /// At least this long after it was accepted.
@@ -118,8 +153,8 @@ impl Settles {
 
 impl Profile {
     /// `statusdesc` for a `statusid`: the profile's text, or the guide's for a processor's own error code (D).
-    pub fn text(&self, statusid: &str) -> Box<str> {
-        self.texts.get(statusid).cloned().unwrap_or_else(|| "An internal error caused the operation to fail".into())
+    pub fn text(&self, statusid: &str) -> &str {
+        self.texts.get(statusid).map_or("An internal error caused the operation to fail", |text| text)
     }
 
     /// What a file can hold that no payment could use.

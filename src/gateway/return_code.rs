@@ -17,7 +17,7 @@ pub enum Grade {
 }
 
 /// Which of the vendor's two tables of codes is spoken (contract, sections 3 and 9).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CodeTable {
     /// The developer's guide.
@@ -27,7 +27,8 @@ pub enum CodeTable {
 }
 
 /// Why a call was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ReturnCode {
     /// Plain HTTP reached the endpoint.
     NonHttps,
@@ -152,8 +153,19 @@ impl ReturnCode {
         self.row().http
     }
 
-    /// The code that a scenario names by the guide's number; `None` when no call can be refused with it by script.
-    pub fn scripted(number: u16) -> Option<ReturnCode> {
-        Self::ALL.into_iter().find(|code| code.number(CodeTable::Guide) == number && *code != Self::TransactionNotFound)
+    /// The code that the guide numbers so. Where two causes share a number, the guide's own.
+    pub fn from_guide(number: u16) -> Option<ReturnCode> {
+        let own = |code: &ReturnCode| !matches!(code, Self::InvalidApiKey | Self::AmountOutOfRange);
+        Self::ALL.into_iter().find(|code| own(code) && code.guide_number() == number)
+    }
+
+    /// The guide's number.
+    pub fn guide_number(self) -> u16 {
+        self.row().guide
+    }
+
+    /// Whether the payment's processor refuses with it, so that a transaction exists and has failed.
+    pub fn is_processors(self) -> bool {
+        matches!(self, Self::ErrorProcessing | Self::MobileMoneyFailed)
     }
 }

@@ -3,15 +3,18 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A moment of the sandbox's time, in microseconds since 1970 (UTC).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
     /// The earliest moment there is.
     pub const ZERO: Timestamp = Timestamp(0);
+
+    /// The latest moment there is.
+    pub const MAX: Timestamp = Timestamp(u64::MAX);
 
     /// The moment that many whole seconds after 1970.
     pub fn from_unix_seconds(seconds: u64) -> Self {
@@ -51,8 +54,8 @@ impl fmt::Display for Timestamp {
 }
 
 /// A span of time as it is written in fixtures and flags: `1s`, `500ms`, `1m 30s`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Span(pub Duration);
 
 impl std::str::FromStr for Span {
@@ -71,5 +74,34 @@ impl TryFrom<String> for Span {
 
     fn try_from(text: String) -> Result<Self, String> {
         text.parse()
+    }
+}
+
+impl From<Span> for String {
+    fn from(span: Span) -> String {
+        span.to_string()
+    }
+}
+
+/// As it is read: `1m 30s`.
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::SignedDuration::try_from(self.0) {
+            Ok(span) => write!(f, "{span:#}"),
+            Err(_) => write!(f, "{}s", self.0.as_secs()),
+        }
+    }
+}
+
+/// A moment as it is written in flags and requests: RFC 3339, such as `2026-01-31T12:00:00Z`.
+impl std::str::FromStr for Timestamp {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let time: Result<jiff::Timestamp, _> = text.parse();
+        let micros = time.ok().and_then(|time| u64::try_from(time.as_microsecond()).ok());
+        micros.map(Timestamp).ok_or_else(|| {
+            format!("'{}' is not a moment since 1970: write it like 2026-01-31T12:00:00Z", super::values::excerpt(text))
+        })
     }
 }

@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use super::choice::Choice;
 use super::method::Method;
+use super::profile::Profile;
 use super::scenario::{Scenario, Settlement};
 use super::timestamp::Timestamp;
 use super::values::{Amount, Currency, StatusId};
 
 /// A `pay` request that passed every check.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
     /// The account that asked.
-    pub merchant: Box<str>,
+    pub merchant: Arc<str>,
     /// The merchant's own reference, unchanged.
     pub refid: Box<str>,
     /// The payer's number as it was sent.
@@ -35,7 +39,7 @@ pub struct Order {
 }
 
 /// What has become of a payment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// Successful, failed, or the processor's error.
     pub statusid: StatusId,
@@ -45,10 +49,12 @@ pub struct Outcome {
     pub momtransactionid: Box<str>,
     /// When.
     pub at: Timestamp,
+    /// When there was first one, this or another.
+    pub first_at: Timestamp,
 }
 
 /// A payment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Transaction {
     /// KPay's id.
     pub tid: Box<str>,
@@ -56,8 +62,12 @@ pub struct Transaction {
     pub checkout: Box<str>,
     /// What was asked for.
     pub order: Order,
+    /// How KPay is to its merchant.
+    pub profile: Arc<Profile>,
     /// The script it follows.
     pub scenario: Arc<Scenario>,
+    /// Why this one.
+    pub choice: Choice,
     /// When it was accepted.
     pub created: Timestamp,
     /// `None` while it is pending.
@@ -65,9 +75,41 @@ pub struct Transaction {
     /// What `momtransactionid` will be if it succeeds: drawn when it is made, so that the order in which
     /// payments settle does not change what later ones draw.
     pub(super) reserved_momtransactionid: Box<str>,
+    /// How far its script is.
+    pub(super) progress: Progress,
+    /// How often it was asked for.
+    pub(super) asked: Asked,
+}
+
+/// How far a transaction is in its script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct Progress {
+    /// The step that comes next.
+    pub(super) step: u32,
+    /// Counts interventions: what was put down before one no longer counts.
+    pub(super) turn: u32,
+    /// It stands still at an `await`.
+    pub(super) awaiting: bool,
+}
+
+/// How far a transaction is in what `checkstatus` answers apart from the truth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Asked {
+    /// The phase.
+    pub(super) phase: u32,
+    /// When it began.
+    pub(super) since: Timestamp,
+    /// How many calls it has answered.
+    pub(super) calls: u32,
 }
 
 impl Transaction {
+    /// The operator's id of its success, or what that will be.
+    pub fn momtransactionid(&self) -> &str {
+        let known = self.outcome.as_ref().map(|outcome| &*outcome.momtransactionid);
+        known.filter(|id| !id.is_empty()).unwrap_or(&self.reserved_momtransactionid)
+    }
+
     /// Gives it a result. A later one replaces an earlier one.
     pub(super) fn settle(
         &mut self,
@@ -77,7 +119,9 @@ impl Transaction {
         now: Timestamp,
     ) {
         let successful = settlement.statusid.as_str() == "01";
+        let first = self.outcome.as_ref().map_or(now, |outcome| outcome.first_at);
         self.outcome = Some(Outcome {
+            first_at: first,
             statusid: settlement.statusid.clone(),
             statusdesc: settlement.statusdesc.clone().unwrap_or(text),
             momtransactionid: if successful { momtransactionid } else { Box::default() },

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A positive amount in hundredths of its currency.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Amount(u64);
 
 impl Amount {
@@ -55,7 +55,8 @@ impl fmt::Display for Amount {
 }
 
 /// The currencies that KPay takes (D).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
 pub enum Currency {
     /// Rwandan francs, the default.
     Rwf,
@@ -73,8 +74,7 @@ impl fmt::Display for Currency {
 }
 
 /// A payer's number for comparison: `07…`, `2507…` and `+250 7…` are the same.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Msisdn(Box<str>);
 
 impl Msisdn {
@@ -97,14 +97,6 @@ impl Msisdn {
     }
 }
 
-impl TryFrom<String> for Msisdn {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        Msisdn::parse(&text)
-    }
-}
-
 /// What was sent, short enough for a sentence.
 pub fn excerpt(text: &str) -> String {
     match text.char_indices().nth(40) {
@@ -114,7 +106,7 @@ pub fn excerpt(text: &str) -> String {
 }
 
 /// KPay's `statusid` of a result: `01`, `02`, or a processor's own error code. Pending (`03`) is not a result.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct StatusId(Box<str>);
 
@@ -122,20 +114,37 @@ impl TryFrom<String> for StatusId {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        match text.as_str() {
-            "03" => Err("a payment cannot settle as 03, which means pending: leave the step out".into()),
-            _ if (1..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()) => {
-                Ok(StatusId(text.into()))
-            }
-            _ => Err(format!(
-                "'{}' is no statusid: write \"01\", \"02\" or a processor's error code of digits",
-                excerpt(&text)
-            )),
+        if text == "03" {
+            return Err("a payment cannot settle as 03, which means pending: leave the step out".into());
         }
+        ShownStatusId::try_from(text).map(|shown| StatusId(shown.0))
     }
 }
 
 impl StatusId {
+    /// As on the wire.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// KPay's `statusid` as it is told: any [`StatusId`], and `03` for pending.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ShownStatusId(Box<str>);
+
+impl TryFrom<String> for ShownStatusId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if (1..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(ShownStatusId(text.into()));
+        }
+        Err(format!("'{}' is no statusid: write \"01\", \"02\" or a processor's error code of digits", excerpt(&text)))
+    }
+}
+
+impl ShownStatusId {
     /// As on the wire.
     pub fn as_str(&self) -> &str {
         &self.0

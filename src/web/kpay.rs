@@ -3,14 +3,21 @@
 use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HOST};
 
-use super::{Body, RefusalStatus, Reply, Request, Surfaces};
+use super::{Body, RefusalStatus, Reply, Request, Sending, Surfaces};
+use crate::gateway::Gateway;
 use crate::gateway::call::{self, Call, Credentials};
+use crate::gateway::scenario::Fault;
+use crate::gateway::values::excerpt;
 
 /// The header that tells a developer why; KPay's own body is not touched.
 const REASON: &str = "X-KPay-Sandbox-Reason";
+
+/// The header by which a request names its scenario.
+const SCENARIO: &str = "X-KPay-Sandbox-Scenario";
 
 /// Some clients leave the padding out; PHP, which KPay runs on, does not mind.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -19,8 +26,10 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// Answers a call. What kind of call it is stands in the body; neither path nor Content-Type decides.
-pub(super) fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
+pub(super) async fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
+    let scenario = request.headers.get(SCENARIO).map(|name| name.to_str().unwrap_or("?"));
     let call = Call {
+        scenario,
         secure: request.secure,
         peer: request.peer,
         credentials: credentials(&request.headers),
@@ -31,7 +40,16 @@ pub(super) fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
             Body::TooLarge => call::Body::TooLarge(Body::LIMIT),
         },
     };
+    let username = call.credentials.as_ref().ok().map(|credentials| &*credentials.username);
+    if let Some(name) = scenario
+        && let Some(unknown) = surfaces.door.read(|gateway| unknown_scenario(gateway, name, username))
+    {
+        return Reply::problem(400, &unknown);
+    }
     let answered = surfaces.door.apply(|gateway, now| gateway.handle_call(&call, now));
+    if let Some(ticket) = answered.ticket {
+        released(surfaces, ticket).await;
+    }
     let mut reply = Reply::json(200, answered.body);
     if let Some(refusal) = answered.refusal {
         if surfaces.refusal_status == RefusalStatus::Http {
@@ -44,6 +62,50 @@ pub(super) fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
     }
     if matches!(request.body, Body::TooLarge) {
         reply.status = 413;
+    }
+    match answered.fault {
+        Some(fault) => with_fault(reply, fault),
+        None => reply,
+    }
+}
+
+fn unknown_scenario(gateway: &Gateway, name: &str, merchant: Option<&str>) -> Option<String> {
+    if gateway.repertoire().get(name, merchant).is_some() {
+        return None;
+    }
+    let names: Vec<&str> = gateway.repertoire().of(merchant).map(|known| &*known.scenario.name).collect();
+    Some(format!("{SCENARIO}: there is no scenario '{}': write one of {}", excerpt(name), names.join(", ")))
+}
+
+/// Returns when an answer that is kept back may leave.
+async fn released(surfaces: &Surfaces, ticket: u64) {
+    let mut changes = surfaces.door.watch();
+    while surfaces.door.read(|gateway| gateway.is_held(ticket)) {
+        // An error would mean that the door is gone, and with it whoever could ask.
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The answer as a script has it arrive.
+fn with_fault(mut reply: Reply, fault: Fault) -> Reply {
+    match fault {
+        Fault::Never => reply.sending = Sending::Never,
+        Fault::Reset(point) => reply.sending = Sending::Reset(point),
+        Fault::Cut => reply.sending = Sending::Cut,
+        Fault::Trickle(pause) => reply.sending = Sending::Trickle(pause.0),
+        Fault::Empty => reply.body = Bytes::new(),
+        Fault::Malformed => reply.body.truncate(reply.body.len().saturating_sub(1)),
+        Fault::Http(http) => {
+            reply.status = http.status;
+            reply.content_type = String::from(http.content_type).into();
+            let reason = http::StatusCode::from_u16(http.status).ok().and_then(|status| status.canonical_reason());
+            let title = format!("{} {}", http.status, reason.unwrap_or_default());
+            let page =
+                || format!("<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>\n").into();
+            reply.body = Bytes::from(String::from(http.body.unwrap_or_else(page)));
+        }
     }
     reply
 }

@@ -1,5 +1,6 @@
 //! The surfaces: which one answers which path. Requests arrive as our own small type; hyper stays in `server.rs`.
 
+mod control;
 mod home;
 mod kpay;
 mod reply;
@@ -9,9 +10,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
+use tokio::sync::watch;
 
 use crate::door::Door;
-pub use reply::Reply;
+use crate::scheduler::Scheduler;
+pub use reply::{Reply, Sending};
 
 /// A request, read whole.
 #[derive(Debug)]
@@ -46,6 +49,9 @@ impl Body {
     pub const LIMIT: usize = 64 * 1024;
 }
 
+/// How much of a saved state is read, in bytes.
+const STATE_LIMIT: usize = 256 * 1024 * 1024;
+
 /// Whether refusals keep KPay's HTTP status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RefusalStatus {
@@ -67,8 +73,17 @@ pub struct Surfaces {
     pub default_host: String,
     /// What the page at `/` shows.
     pub home: home::Home,
+    /// Moves a paused clock on.
+    pub scheduler: Arc<Scheduler>,
+    /// Who may use the control API.
+    pub guard: Guard,
+    /// What `GET info` tells that never changes.
+    pub info: serde_json::Value,
+    /// Set when the sandbox ends: what waits gives up.
+    pub stop: watch::Receiver<bool>,
 }
 
+pub use control::{Guard, endpoints};
 pub use home::Home;
 
 impl Surfaces {
@@ -78,15 +93,16 @@ impl Surfaces {
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         let reading = matches!(request.method, Method::GET | Method::HEAD);
         match (&request.method, segments.as_slice()) {
-            (&Method::POST, [] | ["api"]) => kpay::answer(self, &request),
+            (&Method::POST, [] | ["api"]) => kpay::answer(self, &request).await,
             (_, []) if reading => self.home.page(&request),
             (_, [] | ["api"]) => {
                 Reply::problem(405, "KPay's endpoint takes POST with a JSON body").with("Allow", "POST")
             }
             (_, ["__sandbox", "livez" | "readyz"]) if reading => Reply::text(200, "ok\n"),
             (_, ["__sandbox", "style.css"]) if reading => Reply::css(include_str!("pages/style.css")),
+            (_, ["__sandbox", "api", path @ ..]) => control::answer(self, &request, path).await,
             (_, ["__sandbox", ..]) if reading => {
-                Reply::problem(404, "nothing here: there are /__sandbox/livez and /__sandbox/readyz")
+                Reply::problem(404, "nothing here: there are /__sandbox/api, /__sandbox/livez and /__sandbox/readyz")
             }
             (_, ["checkout", _]) if reading => Reply::problem(
                 501,
@@ -94,6 +110,12 @@ impl Surfaces {
             ),
             _ => Reply::problem(404, "nothing here: KPay's endpoint is POST / or POST /api/, and GET / tells more"),
         }
+    }
+
+    /// How much of a body is read, in bytes: more where a whole state is sent, by somebody who may.
+    pub fn body_limit(&self, method: &Method, path: &str, headers: &HeaderMap) -> usize {
+        let is_state = method == Method::PUT && path == "/__sandbox/api/state";
+        if is_state && control::complaint(self, headers).is_none() { STATE_LIMIT } else { Body::LIMIT }
     }
 
     /// Takes note of a connection that failed before there was a request.

@@ -1,6 +1,12 @@
 //! Answers before they become hyper's.
 
+use std::borrow::Cow;
+use std::time::Duration;
+
 use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::gateway::scenario::ResetPoint;
 
 /// An answer.
 #[derive(Debug)]
@@ -8,11 +14,31 @@ pub struct Reply {
     /// HTTP status.
     pub status: u16,
     /// `Content-Type`; none when empty.
-    pub content_type: &'static str,
+    pub content_type: Cow<'static, str>,
     /// Further headers; values are made safe where they leave.
     pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: Bytes,
+    /// How it leaves.
+    pub sending: Sending,
+}
+
+/// How an answer leaves.
+#[derive(Debug, Default)]
+pub enum Sending {
+    /// At once.
+    #[default]
+    Whole,
+    /// Not at all: the caller waits until it gives up.
+    Never,
+    /// The connection is reset instead, or after a part.
+    Reset(ResetPoint),
+    /// It ends half way, and with it the connection.
+    Cut,
+    /// Byte by byte, with this pause before each.
+    Trickle(Duration),
+    /// What comes here follows the body, as it comes.
+    Live(mpsc::Receiver<Bytes>),
 }
 
 impl Reply {
@@ -40,7 +66,7 @@ impl Reply {
     /// A stylesheet.
     pub fn css(style: &'static str) -> Reply {
         let body = Bytes::from_static(style.as_bytes());
-        Reply { status: 200, content_type: "text/css; charset=utf-8", headers: Vec::new(), body }
+        Reply { body, ..Reply::new(200, "text/css; charset=utf-8", Vec::new()) }
     }
 
     /// An error that is ours, not KPay's: a sentence.
@@ -56,6 +82,7 @@ impl Reply {
     }
 
     fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> Reply {
-        Reply { status, content_type, headers: Vec::new(), body: body.into() }
+        let (headers, sending) = (Vec::new(), Sending::Whole);
+        Reply { status, content_type: content_type.into(), headers, body: body.into(), sending }
     }
 }

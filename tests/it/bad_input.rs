@@ -116,7 +116,7 @@ fn a_fixture_that_cannot_work_is_refused_with_file_and_place() {
         ("scenarios/x.json", scenario("x", r#", "stps": []"#), "unknown field `stps`"),
         ("scenarios/x.json", scenario("y", ""), "not the file's name"),
         ("scenarios/x.json", scenario("x", r#", "when": { "msisdn": [] }"#), "never matches"),
-        ("scenarios/x.json", scenario("x", r#", "when": { "msisdn": ["0780000002"] }"#), "belongs to scenario decline"),
+        ("scenarios/x.json", scenario("x", r#", "chain": ["none"]"#), "'none' is no scenario"),
         ("scenarios/x.json", scenario("x", r#", "steps": [{ "after": "-1s", "do": "postback" }]"#), "negative"),
         (
             "scenarios/x.json",

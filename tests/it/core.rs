@@ -7,7 +7,9 @@ use kpay_sandbox::fixtures::Fixtures;
 use kpay_sandbox::gateway::admission::Rules;
 use kpay_sandbox::gateway::call::{Answered, Body, Call, Credentials};
 use kpay_sandbox::gateway::ids::Ids;
+use kpay_sandbox::gateway::merchant::Accounts;
 use kpay_sandbox::gateway::postback::{Answer, Delivery, Postback};
+use kpay_sandbox::gateway::profile::Profiles;
 use kpay_sandbox::gateway::{Gateway, Settings, Timestamp};
 use serde_json::{Value, json};
 
@@ -22,10 +24,25 @@ impl Core {
     }
 
     pub(crate) fn with_retries(profile: &str, retries: u32) -> Core {
+        Core::with(profile, |settings| settings.retries = retries)
+    }
+
+    pub(crate) fn with(profile: &str, change: impl FnOnce(&mut Settings)) -> Core {
         let fixtures = Fixtures::load(None).expect("the built-in fixtures are sound");
-        let profile = fixtures.profile(profile).expect("it is built in").clone();
-        let rules = Rules { profile, merchants: fixtures.merchants, banks: fixtures.banks };
-        let settings = Settings { rules, scenarios: fixtures.scenarios, retries, ids: Ids::new(1, false) };
+        let profiles = Profiles::new(fixtures.profiles, profile).expect("it is built in");
+        let mut accounts = Accounts::default();
+        fixtures.merchants.into_iter().for_each(|merchant| accounts.put(merchant, &profiles).expect("it is sound"));
+        let mut settings = Settings {
+            rules: Rules { profiles, accounts, banks: fixtures.banks },
+            repertoire: fixtures.repertoire,
+            scenario: None,
+            chaos: 0.0,
+            open: None,
+            retries: 0,
+            ids: Ids::new(1, false),
+            disorder_seed: 1,
+        };
+        change(&mut settings);
         Core { gateway: Gateway::new(settings), now: Timestamp::from_unix_seconds(1_769_860_805) }
     }
 
@@ -82,6 +99,7 @@ pub(crate) fn good_call(body: &[u8]) -> Call<'_> {
         peer: IpAddr::from([127, 0, 0, 1]),
         credentials: Ok(Credentials { username: "your_username".into(), password: "your_password".into() }),
         key: Some("your_api_key"),
+        scenario: None,
         host: "pay.esicia.com",
         body: Body::Whole(body),
     }

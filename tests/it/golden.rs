@@ -38,7 +38,7 @@ fn messages() -> Vec<(String, String)> {
         });
         let posted = core.advance(Duration::from_secs(120));
         for (name, (_, postback)) in ["postback-successful", "postback-failed"].iter().zip(posted) {
-            messages.push((format!("{profile}-{name}"), postback.body.into()));
+            messages.push((format!("{profile}-{name}"), postback.text().into()));
         }
         let answer = core.call(r#"{"action":"checkstatus","refid":"ORDER-1"}"#);
         messages.push((format!("{profile}-checkstatus-successful"), String::from_utf8(answer.body).unwrap()));

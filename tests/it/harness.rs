@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
-use kpay_sandbox::clock::ClockStart;
+use kpay_sandbox::clock::ClockMode;
 use kpay_sandbox::gateway::Timestamp;
 use kpay_sandbox::{Config, Sandbox, tls};
 use rustls::pki_types::pem::PemObject;
@@ -35,7 +35,8 @@ impl Running {
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Running {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut config = Config { certs: folder.path().join("certs"), seed: Some(1), ..Config::default() };
-        config.clock = ClockStart::Paused(Timestamp::from_unix_seconds(1_769_860_805));
+        config.clock = ClockMode::Paused;
+        config.clock_start = Some(Timestamp::from_unix_seconds(1_769_860_805));
         change(&mut config);
         let sandbox = Sandbox::start(config).await.expect("it starts");
         let tls = Arc::new(trusting(&sandbox));

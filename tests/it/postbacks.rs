@@ -114,7 +114,7 @@ async fn stopping_finishes_the_deliveries_under_way() {
 
 #[tokio::test]
 async fn a_stop_waits_for_a_delivery_under_way_but_not_for_ever() {
-    let running = Running::with(|config| config.clock = kpay_sandbox::clock::ClockStart::Running).await;
+    let running = Running::with(|config| config.clock = kpay_sandbox::clock::ClockMode::Running).await;
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = silent.local_addr().unwrap().port();
     running.pay(|body| body["returl"] = json!(format!("http://127.0.0.1:{port}/"))).await;
@@ -141,7 +141,7 @@ async fn a_listener_certified_by_the_sandboxs_own_ca_is_trusted() {
 
 #[tokio::test]
 async fn a_running_clock_cannot_be_advanced_and_one_that_is_paused_waits_for_it() {
-    let running = Running::with(|config| config.clock = kpay_sandbox::clock::ClockStart::Running).await;
+    let running = Running::with(|config| config.clock = kpay_sandbox::clock::ClockMode::Running).await;
     running.pay(|body| body["returl"] = json!("http://127.0.0.1:1/")).await;
     assert!(running.sandbox.advance(Duration::from_secs(1)).await.is_err());
     let mut journal = running.sandbox.door().watch();

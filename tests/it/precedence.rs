@@ -83,5 +83,5 @@ fn codes_without_a_cause_in_the_request_come_from_a_scenario_or_from_checkstatus
     let mut core = Core::new("documented");
     assert_eq!(core.pay(|body| body["msisdn"] = json!("0780000606"))["retcode"], 606);
     assert_eq!(core.check_status("E1", "")["statusid"], "611");
-    assert_eq!(ReturnCode::scripted(607), Some(ReturnCode::MobileMoneyFailed));
+    assert_eq!(ReturnCode::from_guide(607), Some(ReturnCode::MobileMoneyFailed));
 }

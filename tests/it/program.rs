@@ -117,7 +117,7 @@ fn a_wrong_setting_is_one_sentence_and_exit_2() {
     let cases: [(&[&str], &str); 9] = [
         (&["--listen", "nonsense"], "127.0.0.1:8443"),
         (&["--profile", "none"], "documented, observed, portal"),
-        (&["--fixtures", "fixtures"], "merchants.json: unknown field `user`"),
+        (&["--fixtures", "fixtures"], "merchants.json: [0].user: unknown field `user`"),
         (&["--fixtures", "missing"], "missing"),
         (&["--certs", "file"], "file"),
         (&["--postback-ca", "missing.pem"], "missing.pem"),

@@ -19,7 +19,7 @@ fn a_payment_is_pending_for_a_second_then_settled_and_posted() {
     assert_eq!(core.check_status(&tid, "")["statusid"], "03");
     assert!(core.advance(Duration::from_millis(999)).is_empty());
     let posted = core.advance(Duration::from_millis(1));
-    let body: Value = serde_json::from_str(&posted[0].1.body).unwrap();
+    let body: Value = serde_json::from_slice(&posted[0].1.body).unwrap();
     assert_eq!((posted.len(), &body["statusid"], &body["payaccount"]), (1, &json!("01"), &json!("0783300000")));
     assert_eq!(core.check_status(&tid, ""), body, "checkstatus answers the postback's data");
 }
@@ -29,7 +29,7 @@ fn a_declined_payment_is_posted_without_payaccount() {
     let mut core = Core::new("documented");
     core.pay(|body| body["msisdn"] = json!("+250 780 000 002"));
     let posted = core.advance(SECOND);
-    let body: Value = serde_json::from_str(&posted[0].1.body).unwrap();
+    let body: Value = serde_json::from_slice(&posted[0].1.body).unwrap();
     assert_eq!(
         (&body["statusid"], &body["momtransactionid"], body.get("payaccount")),
         (&json!("02"), &json!(""), None)
@@ -216,7 +216,7 @@ fn a_transactions_next_postback_leaves_only_when_the_one_before_has_come_back() 
     core.pay(|_| {});
     let (_, first) = core.advance(SECOND).remove(0);
     let second = Postback { number: 2, ..first.clone() };
-    let other = Postback { number: 3, tid: "E1".into(), ..first.clone() };
+    let other = Postback { number: 3, tid: "E1".into(), lane: "E1".into(), ..first.clone() };
     let mut outbox = Outbox::default();
     for postback in [&first, &second, &other] {
         outbox.put(postback.clone());

@@ -1,117 +1,78 @@
-//! Scenarios: how a payment is answered and how it goes on. `fixtures/scenarios/*.json`.
+//! Scenarios: how a payment is answered and how it goes on, as data. `fixtures/scenarios/*.json`.
+//!
+//! What a step does when its time has come is `gateway/steps.rs`'s.
 
-use serde::Deserialize;
+mod answer;
+mod check;
+mod condition;
+mod fields;
+mod form;
+mod status;
+mod step;
 
-use super::return_code::{Grade, ReturnCode};
-use super::timestamp::Span;
-use super::values::{Msisdn, StatusId};
+use serde::{Deserialize, Serialize};
+
+pub use answer::{Decision, Fault, HttpFault, ResetPoint, Script, Scripted, ScriptedRefusal, Wait};
+pub use condition::{Matcher, When};
+pub use fields::{Fields, Placeholders};
+pub use status::{Phase, Since};
+pub use step::{Action, Await, Hold, Posting, Release, Settlement, Shown, Step};
+
+use super::return_code::Grade;
 
 /// A script for payments.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
+    /// Where an editor finds the JSON Schema; nothing else reads it.
+    #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Box<str>>,
     /// Its name, which is also its file's.
+    #[serde(default)]
     pub name: Box<str>,
     /// One line about it.
+    #[serde(default)]
     pub description: Box<str>,
     /// How sure we are that KPay does so.
+    #[serde(default = "assumed")]
     pub grade: Grade,
-    /// Which payments it takes; none by itself when left out.
+    /// Whether `--chaos` may choose it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub chaos: bool,
+    /// Which payments it takes by itself; none when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<When>,
+    /// Names of scenarios that a payer's payments follow one after the other; the last one stays. Instead of
+    /// everything below.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub chain: Vec<Box<str>>,
     /// What `pay` is answered with.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub answer: Script,
     /// What happens then, one after the other.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub steps: Vec<Step>,
+    /// What `checkstatus` answers apart from the truth, one phase after the other; the truth when they are over.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub checkstatus: Vec<Phase>,
 }
 
-/// A condition on the request.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct When {
-    /// The payer's number is one of these, however it is spelled.
-    pub msisdn: Vec<Msisdn>,
+fn assumed() -> Grade {
+    Grade::Assumed
 }
 
-/// What `pay` is answered with.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Script {
-    /// `PENDING` (D).
-    Accepted,
-    /// Settled at once (D).
-    Settled(Settlement),
-    /// Refused by the processor; the transaction exists and has failed.
-    Refused(ScriptedRefusal),
-}
-
-/// A refusal by script.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ScriptedRefusal {
-    /// The guide's number.
-    pub retcode: Scripted,
-    /// Words of the processor, sent where the profile knows `statusmsg`.
-    pub statusmsg: Option<Box<str>>,
-}
-
-/// A return code named by the guide's number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "u16")]
-pub struct Scripted(pub ReturnCode);
-
-impl TryFrom<u16> for Scripted {
-    type Error = String;
-
-    fn try_from(number: u16) -> Result<Self, String> {
-        ReturnCode::scripted(number)
-            .map(Scripted)
-            .ok_or_else(|| format!("{number} is no return code of `pay`: write 606, for one"))
-    }
-}
-
-/// One step, `after` the one before it.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Step {
-    /// How long after the step before; when left out, the profile says for this action.
-    pub after: Option<Span>,
-    /// What happens.
-    #[serde(rename = "do")]
-    pub action: Action,
-}
-
-/// What a step does.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Action {
-    /// The transaction gets its result.
-    Settle(Settlement),
-    /// The merchant's listener is told what the transaction is now.
-    Postback,
-}
-
-/// A result.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Settlement {
-    /// `01`, `02`, or a processor's own error code.
-    pub statusid: StatusId,
-    /// Its words; the profile's for that status when left out.
-    pub statusdesc: Option<Box<str>>,
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Scenario {
-    /// Whether it takes a payment by this payer.
-    pub fn takes(&self, msisdn: &Msisdn) -> bool {
-        self.when.as_ref().is_some_and(|when| when.msisdn.contains(msisdn))
-    }
+    /// How many steps, phases or links of a chain a scenario may have.
+    pub const PART_LIMIT: usize = 100;
+    /// How often a postback may be repeated.
+    pub const COUNT_LIMIT: u32 = 100;
 
-    /// What a file can hold that reads well and can never work.
-    pub fn complaint(&self) -> Option<String> {
-        if self.when.as_ref().is_some_and(|when| when.msisdn.is_empty()) {
-            return Some("when.msisdn: an empty list never matches; name a number or leave `when` out".into());
-        }
-        None
+    /// Whether its postbacks wait for other payments'.
+    pub fn holds(&self) -> bool {
+        self.steps.iter().any(|step| matches!(&step.action, Action::Postback(posting) if posting.hold.is_some()))
     }
 }

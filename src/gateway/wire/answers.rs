@@ -1,10 +1,12 @@
 //! What leaves: answers, postbacks, and how a listener's answer is read.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::super::profile::PostbackFields;
 use super::super::return_code::{CodeTable, ReturnCode};
-use super::super::transaction::Transaction;
+use super::super::scenario::{Fields, Placeholders};
+use super::super::transaction::{Order, Transaction};
 use super::super::values::excerpt;
 
 /// `pay`, accepted (D).
@@ -67,36 +69,51 @@ pub fn settled_at_once(transaction: &Transaction) -> Vec<u8> {
         statusid: &'a str,
         retcode: u16,
     }
-    let now = State::of(transaction, "");
-    json(&Settled {
-        tid: &transaction.tid,
-        refid: &transaction.order.refid,
-        momtransactionid: now.momtransactionid,
-        statusdesc: now.statusdesc,
-        statusid: now.statusid,
-        retcode: 0,
-    })
+    let Told { statusid, statusdesc, momtransactionid, .. } = Told::truth(transaction);
+    let (tid, refid) = (&transaction.tid, &transaction.order.refid);
+    json(&Settled { tid, refid, momtransactionid, statusdesc, statusid, retcode: 0 })
 }
 
-/// Where a transaction stands, in KPay's words.
-struct State<'a> {
-    statusid: &'a str,
-    statusdesc: &'a str,
+/// Where a transaction stands, in KPay's words: what a postback and `checkstatus` tell.
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'a> {
+    /// As on the wire.
+    pub statusid: &'a str,
+    /// In words.
+    pub statusdesc: &'a str,
+    /// The operator's id; empty unless it succeeded (D).
     momtransactionid: &'a str,
+    /// The payer's number; only when it succeeded (D).
     payaccount: Option<&'a str>,
 }
 
-impl<'a> State<'a> {
-    fn of(transaction: &'a Transaction, pending: &'a str) -> State<'a> {
+impl<'a> Told<'a> {
+    /// How it is.
+    pub fn truth(transaction: &'a Transaction) -> Told<'a> {
         match &transaction.outcome {
-            None => State { statusid: "03", statusdesc: pending, momtransactionid: "", payaccount: None },
-            Some(outcome) => State {
-                statusid: outcome.statusid.as_str(),
-                statusdesc: &outcome.statusdesc,
+            None => Told::words("03", transaction.profile.text("03")),
+            Some(outcome) => Told {
                 momtransactionid: &outcome.momtransactionid,
-                payaccount: (outcome.statusid.as_str() == "01").then_some(&*transaction.order.msisdn),
+                ..Told::instead(transaction, outcome.statusid.as_str(), &outcome.statusdesc)
             },
         }
+    }
+
+    /// How a script wants it told.
+    pub fn instead(transaction: &'a Transaction, statusid: &'a str, statusdesc: &'a str) -> Told<'a> {
+        match statusid {
+            "01" => Told {
+                statusid,
+                statusdesc,
+                momtransactionid: transaction.momtransactionid(),
+                payaccount: Some(&transaction.order.msisdn),
+            },
+            _ => Told::words(statusid, statusdesc),
+        }
+    }
+
+    fn words(statusid: &'a str, statusdesc: &'a str) -> Told<'a> {
+        Told { statusid, statusdesc, momtransactionid: "", payaccount: None }
     }
 }
 
@@ -112,9 +129,9 @@ struct Documented<'a> {
     statusdesc: &'a str,
 }
 
-/// `checkstatus`; `pending` are the words for a payment that is (O: they contain "Pending").
-pub fn status(transaction: &Transaction, pending: &str) -> Vec<u8> {
-    let State { statusid, statusdesc, momtransactionid, payaccount } = State::of(transaction, pending);
+/// `checkstatus` (O: the words for a pending payment contain "Pending").
+pub fn status(transaction: &Transaction, told: Told<'_>) -> Vec<u8> {
+    let Told { statusid, statusdesc, momtransactionid, payaccount } = told;
     let (tid, refid) = (&transaction.tid, &transaction.order.refid);
     json(&Documented { tid, refid, momtransactionid, payaccount, statusid, statusdesc })
 }
@@ -133,7 +150,7 @@ pub fn not_found() -> Vec<u8> {
 }
 
 /// A postback's body.
-pub fn postback(transaction: &Transaction, fields: PostbackFields, pending: &str) -> Box<str> {
+pub fn postback(transaction: &Transaction, fields: PostbackFields, told: Told<'_>) -> Vec<u8> {
     #[derive(Serialize)]
     struct Observed<'a> {
         tid: &'a str,
@@ -142,15 +159,86 @@ pub fn postback(transaction: &Transaction, fields: PostbackFields, pending: &str
         statusdesc: &'a str,
         statusid: &'a str,
     }
-    let body = match fields {
-        PostbackFields::Documented => status(transaction, pending),
+    match fields {
+        PostbackFields::Documented => status(transaction, told),
         PostbackFields::Observed => {
-            let State { statusid, statusdesc, momtransactionid, .. } = State::of(transaction, pending);
+            let Told { statusid, statusdesc, momtransactionid, .. } = told;
             let (tid, refid) = (&transaction.tid, &transaction.order.refid);
             json(&Observed { tid, refid, momtransactionid, statusdesc, statusid })
         }
-    };
-    String::from_utf8(body).expect("serde_json writes UTF-8").into()
+    }
+}
+
+/// A message with some of its fields added, changed or removed; the others keep their order.
+pub fn changed(message: Vec<u8>, changes: &Fields, placeholders: &Placeholders<'_>) -> Vec<u8> {
+    if changes.0.is_empty() {
+        return message;
+    }
+    let fields: Fields = serde_json::from_slice(&message).expect("what is changed was written here");
+    let mut fields = fields.0.into_vec();
+    for (name, value) in &changes.0 {
+        let place = fields.iter().position(|(other, _)| other == name);
+        match (value, place) {
+            (Value::Null, Some(place)) => drop(fields.remove(place)),
+            (Value::Null, None) => {}
+            (value, Some(place)) => fields[place].1 = filled(value, placeholders),
+            (value, None) => fields.push((name.clone(), filled(value, placeholders))),
+        }
+    }
+    json(&Fields(fields.into()))
+}
+
+/// A message about a transaction with some of its fields added, changed or removed.
+pub fn with_fields(message: Vec<u8>, changes: &Fields, transaction: &Transaction) -> Vec<u8> {
+    if changes.0.is_empty() {
+        return message;
+    }
+    with_placeholders(transaction, |own| changed(message, changes, own))
+}
+
+fn filled(value: &Value, placeholders: &Placeholders<'_>) -> Value {
+    match value {
+        Value::String(text) => Value::String(placeholders.fill(text)),
+        Value::Array(list) => list.iter().map(|value| filled(value, placeholders)).collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| (name.clone(), filled(value, placeholders))).collect()
+        }
+        other => other.clone(),
+    }
+}
+
+/// What stands for a transaction's own values in a script's texts.
+pub fn with_placeholders<T>(transaction: &Transaction, use_them: impl FnOnce(&Placeholders<'_>) -> T) -> T {
+    let ids = (&*transaction.tid, transaction.momtransactionid());
+    placeholders(&transaction.order, ids, use_them)
+}
+
+/// The same for an order that becomes no transaction.
+pub fn with_order_placeholders<T>(order: &Order, use_them: impl FnOnce(&Placeholders<'_>) -> T) -> T {
+    placeholders(order, ("", ""), use_them)
+}
+
+fn placeholders<T>(order: &Order, (tid, operators): (&str, &str), use_them: impl FnOnce(&Placeholders<'_>) -> T) -> T {
+    let Order { refid, msisdn, .. } = order;
+    let (amount, currency) = (order.amount.to_string(), order.currency.to_string());
+    use_them(&Placeholders(&[
+        ("tid", tid),
+        ("refid", refid),
+        ("msisdn", msisdn),
+        ("amount", &amount),
+        ("currency", &currency),
+        ("momtransactionid", operators),
+    ]))
+}
+
+/// The tid and the refid that a message names, if it is one that names any.
+pub fn told_ids(message: &[u8]) -> Option<(String, String)> {
+    #[derive(Deserialize)]
+    struct Ids {
+        tid: String,
+        refid: String,
+    }
+    serde_json::from_slice(message).ok().map(|Ids { tid, refid }| (tid, refid))
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::super::journal::Action;
 use super::super::values::excerpt;
 use super::Param;
 
@@ -66,6 +67,18 @@ impl<'a> Message<'a> {
         Ok(Some(text).filter(|text| !text.trim().is_empty()))
     }
 
+    /// Any field by its name as text, also one that KPay does not know; `None` when it is absent, null or blank.
+    /// What is not text stays JSON.
+    pub fn field(&self, name: &str) -> Option<Cow<'a, str>> {
+        let known = Param::ALL.into_iter().find(|param| param.name() == name);
+        let raw = match known {
+            Some(param) => self.known[param as usize]?,
+            None => self.extra.iter().find(|(other, _)| other == name)?.1,
+        };
+        let text = unquoted(raw.get()).ok().filter(|_| raw.get() != "null");
+        text.filter(|text| !text.trim().is_empty())
+    }
+
     /// A parameter that must be there.
     pub fn required(&self, param: Param) -> Result<Cow<'a, str>, String> {
         self.text(param)?.ok_or_else(|| match self.known[param as usize] {
@@ -79,12 +92,12 @@ impl<'a> Message<'a> {
         self.text(Param::Refid).ok().flatten().unwrap_or_default()
     }
 
-    /// What is asked for, as far as it can be told: `pay` also when it is not said (D), empty when it is neither.
-    pub fn action(&self) -> &'static str {
+    /// What is asked for, as far as it can be told: `pay` also when it is not said (D).
+    pub fn action(&self) -> Action {
         match self.text(Param::Action).as_ref().map(Option::as_deref) {
-            Ok(None | Some("pay")) => "pay",
-            Ok(Some("checkstatus")) => "checkstatus",
-            _ => "",
+            Ok(None | Some("pay")) => Action::Pay,
+            Ok(Some("checkstatus")) => Action::CheckStatus,
+            _ => Action::Unknown,
         }
     }
 

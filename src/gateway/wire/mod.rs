@@ -3,7 +3,10 @@
 mod answers;
 mod message;
 
-pub use answers::{accepted, acknowledgement_complaint, not_found, postback, refused, settled_at_once, status};
+pub use answers::{
+    Told, accepted, acknowledgement_complaint, changed, not_found, postback, refused, settled_at_once, status,
+    told_ids, with_fields, with_order_placeholders, with_placeholders,
+};
 pub use message::Message;
 
 /// Every parameter that KPay knows, in the guide's order (D).
@@ -69,6 +72,11 @@ impl Param {
             Param::Logourl => ("logourl", "a picture for the checkout page"),
             Param::Tid => ("tid", "KPay's id, for `checkstatus`"),
         }
+    }
+
+    /// Whether every profile refuses a `pay` without it.
+    pub fn always_required(self) -> bool {
+        !matches!(self, Param::Action | Param::Currency | Param::Logourl | Param::Tid | Param::Bankid)
     }
 
     /// Its name on the wire.

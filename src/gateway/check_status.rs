@@ -1,0 +1,129 @@
+//! `checkstatus`: the truth, or what the script tells instead.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::Gateway;
+use super::call::{Answered, Refusal};
+use super::journal::{Action, CallRecord, Event};
+use super::ledger::{Ledger, Position};
+use super::merchant::Account;
+use super::return_code::ReturnCode;
+use super::scenario::{Phase, Since, Wait};
+use super::timestamp::Timestamp;
+use super::transaction::Transaction;
+use super::wire::{self, Told};
+
+impl Gateway {
+    pub(super) fn check_status(
+        &mut self,
+        peer: IpAddr,
+        account: &Account,
+        tid: &str,
+        refid: &str,
+        now: Timestamp,
+    ) -> Answered {
+        let merchant = &account.merchant.username;
+        let record = CallRecord {
+            action: Action::CheckStatus,
+            merchant: Some(Arc::clone(merchant)),
+            refid: refid.into(),
+            tid: tid.into(),
+            ..CallRecord::new(peer)
+        };
+        let Some(position) = find(&self.ledger, merchant, tid, refid) else {
+            let reason = format!("{merchant} has no transaction with this tid or refid");
+            return self.not_found(account, reason, record, now);
+        };
+        let phase = self.ledger.get_mut(position).and_then(|transaction| transaction.ask(now));
+        let Some(transaction) = self.ledger.get(position) else {
+            unreachable!("it was just found");
+        };
+        let scenario = Arc::clone(&transaction.scenario);
+        let phase = phase.map(|index| &scenario.checkstatus[index]);
+        let (refid, tid) = (transaction.order.refid.clone(), transaction.tid.clone());
+        let fault = phase.and_then(|phase| phase.fault.clone());
+        let word = fault.as_ref().map_or_else(Default::default, |fault| fault.word().into());
+        let record = CallRecord { refid, tid, fault: word, ..record };
+        let mut answered = match phase.and_then(|phase| phase.refused.as_ref()) {
+            Some(refused) if refused.retcode.0 == ReturnCode::TransactionNotFound => {
+                let reason = format!("scenario {}: not found yet", scenario.name);
+                self.not_found(account, reason, record, now)
+            }
+            Some(refused) => {
+                let (code, table) = (refused.retcode.0, account.profile.codes);
+                let reason = format!("scenario {}: {}", scenario.name, code.meaning());
+                let refusal = Refusal { code, reason };
+                let statusmsg = refused.statusmsg.as_deref().filter(|_| account.profile.statusmsg);
+                let body = wire::refused(code, table, statusmsg, &self.ids.authkey(), &record.tid, &record.refid);
+                self.journal.add(now, Event::Call(Box::new(record.refused(&refusal, table))));
+                Answered { body, refusal: Some(refusal), fault: None, ticket: None }
+            }
+            None => self.tell_status(position, phase, record, now),
+        };
+        let Some(phase) = phase else { return answered };
+        if let Some(transaction) = self.ledger.get(position) {
+            answered.body = wire::with_fields(answered.body, &phase.fields, transaction);
+        }
+        answered.ticket = phase.wait.map(|span| self.keep_back(position, Wait::For(span), now));
+        Answered { fault, ..answered }
+    }
+
+    fn tell_status(
+        &mut self,
+        position: Position,
+        phase: Option<&Phase>,
+        record: CallRecord,
+        now: Timestamp,
+    ) -> Answered {
+        let Some(transaction) = self.ledger.get(position) else {
+            unreachable!("it was just found");
+        };
+        let told = match phase.and_then(|phase| phase.status.as_ref()) {
+            Some(shown) => {
+                let id = shown.statusid.as_str();
+                let words = shown.statusdesc.as_deref().unwrap_or_else(|| transaction.profile.text(id));
+                Told::instead(transaction, id, words)
+            }
+            None => Told::truth(transaction),
+        };
+        let body = wire::status(transaction, told);
+        let record = CallRecord { code: told.statusid.into(), reply: told.statusdesc.into(), ..record };
+        self.journal.add(now, Event::Call(Box::new(record)));
+        Answered { body, refusal: None, fault: None, ticket: None }
+    }
+
+    fn not_found(&mut self, account: &Account, reason: String, record: CallRecord, now: Timestamp) -> Answered {
+        let refusal = Refusal { code: ReturnCode::TransactionNotFound, reason };
+        let record = record.refused(&refusal, account.profile.codes);
+        self.journal.add(now, Event::Call(Box::new(record)));
+        Answered { body: wire::not_found(), refusal: Some(refusal), fault: None, ticket: None }
+    }
+}
+
+/// Real clients send a right tid with a wrong refid, or their refid as the tid (O).
+fn find(ledger: &Ledger, merchant: &str, tid: &str, refid: &str) -> Option<Position> {
+    let by_tid = |tid| ledger.by_tid(merchant, tid).and_then(|found| ledger.position(&found.tid));
+    let by_refid = |refid| ledger.position_by_refid(merchant, refid);
+    by_tid(tid).or_else(|| by_refid(refid)).or_else(|| by_refid(tid)).or_else(|| by_tid(refid))
+}
+
+impl Transaction {
+    /// Counts a call and tells which phase of its script answers it; `None` when the truth does.
+    fn ask(&mut self, now: Timestamp) -> Option<usize> {
+        loop {
+            let phase = self.scenario.checkstatus.get(self.asked.phase as usize)?;
+            let end = phase.span.and_then(|span| match phase.since {
+                Since::Before => Some(self.asked.since.after(span.0)),
+                Since::Settled => self.outcome.as_ref().map(|outcome| outcome.first_at.after(span.0)),
+            });
+            let asked_enough = phase.calls.is_some_and(|calls| self.asked.calls >= calls);
+            if !asked_enough && end.is_none_or(|end| now < end) {
+                self.asked.calls += 1;
+                return Some(self.asked.phase as usize);
+            }
+            self.asked.phase += 1;
+            (self.asked.since, self.asked.calls) = (end.unwrap_or(now), 0);
+        }
+    }
+}

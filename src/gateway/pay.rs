@@ -1,0 +1,213 @@
+//! `pay`: an admitted order becomes a transaction that follows a script, or is refused by one.
+
+use std::sync::Arc;
+
+use super::call::{Answered, Call, Refusal};
+use super::choice::{Choice, Question};
+use super::journal::{Action, CallRecord, Decision as Chosen, Event};
+use super::ledger::Position;
+use super::merchant::Account;
+use super::method::Method;
+use super::profile::{MomoUrl, Profile};
+use super::scenario::{Decision, Scenario, ScriptedRefusal, Settlement, Wait};
+use super::timestamp::Timestamp;
+use super::transaction::{Asked, Order, Progress, Transaction};
+use super::values::Msisdn;
+use super::wire::{self, Message};
+use super::{Due, Gateway, Ticket};
+
+impl Gateway {
+    pub(super) fn pay(
+        &mut self,
+        call: &Call<'_>,
+        message: &Message<'_>,
+        account: &Arc<Account>,
+        order: Order,
+        payer: &Msisdn,
+        now: Timestamp,
+    ) -> Answered {
+        let question = Question {
+            merchant: &account.merchant,
+            payer,
+            message,
+            header: call.scenario,
+            setting: self.settings.scenario.as_deref(),
+            chaos: (self.settings.chaos > 0.0).then_some((self.settings.chaos, &mut self.disorder)),
+        };
+        let (scenario, choice) = self.chooser.choose(&self.repertoire, question);
+        if let Decision::Refused(refused) = &scenario.answer.decision
+            && !refused.retcode.0.is_processors()
+        {
+            return self.refuse_by_script(call, account, &order, (&scenario, choice), refused, now);
+        }
+        let authkey = self.ids.authkey();
+        let position = self.take_in(order, &account.profile, Arc::clone(&scenario), choice, now);
+        let (body, refusal) = self.decide(position, &scenario, call.host, &authkey, now);
+        let Some(transaction) = self.ledger.get(position) else {
+            unreachable!("it was just taken in");
+        };
+        let body = wire::with_fields(body, &scenario.answer.fields, transaction);
+        let record = CallRecord {
+            tid: transaction.tid.clone(),
+            ..payment_record(call, &transaction.order, (&scenario, choice))
+        };
+        let (code, reply) = match (&refusal, &transaction.outcome) {
+            (Some(refusal), _) => {
+                let table = account.profile.codes;
+                (refusal.code.number(table), refusal.code.reply(table).into())
+            }
+            (None, Some(outcome)) => (0, outcome.statusdesc.clone()),
+            (None, None) => (0, "PENDING".into()),
+        };
+        let ticket = scenario.answer.wait.map(|wait| self.keep_back(position, wait, now));
+        let record = CallRecord { code: code.to_string().into(), reply, refusal: refusal.clone(), ..record };
+        self.journal.add(now, Event::Call(Box::new(record)));
+        self.schedule(position, now);
+        Answered { body, refusal, fault: scenario.answer.fault.clone(), ticket }
+    }
+
+    /// What the script answers, and what that makes of the transaction.
+    fn decide(
+        &mut self,
+        position: Position,
+        scenario: &Scenario,
+        host: &str,
+        authkey: &str,
+        now: Timestamp,
+    ) -> (Vec<u8>, Option<Refusal>) {
+        match &scenario.answer.decision {
+            Decision::Accepted => {
+                let transaction = self.transaction(position);
+                let blank = transaction.order.method == Method::Momo && transaction.profile.momo_url == MomoUrl::Blank;
+                let url = if blank { " ".into() } else { format!("https://{host}/checkout/{}", transaction.checkout) };
+                (wire::accepted(&url, authkey, transaction), None)
+            }
+            Decision::Settled(settlement) => {
+                self.settle(position, settlement, false, now);
+                (wire::settled_at_once(self.transaction(position)), None)
+            }
+            Decision::Refused(refused) => {
+                let code = refused.retcode.0;
+                let transaction = self.transaction(position);
+                let profile = &transaction.profile;
+                let statusmsg = refused.statusmsg.as_deref().filter(|_| profile.statusmsg);
+                let (tid, refid) = (&transaction.tid, &transaction.order.refid);
+                let body = wire::refused(code, profile.codes, statusmsg, authkey, tid, refid);
+                let settlement = Settlement {
+                    statusid: "02".to_owned().try_into().expect("02 is a statusid"),
+                    statusdesc: Some(code.reply(profile.codes).into()),
+                };
+                self.settle(position, &settlement, false, now);
+                (body, Some(scripted_refusal(scenario, refused)))
+            }
+        }
+    }
+
+    /// A transaction that is there: positions of forgotten ones never come this far.
+    fn transaction(&self, position: Position) -> &Transaction {
+        self.ledger.get(position).expect("it was just taken in")
+    }
+
+    /// Refused as if a check had: no transaction comes to exist, and the refid stays free.
+    fn refuse_by_script(
+        &mut self,
+        call: &Call<'_>,
+        account: &Account,
+        order: &Order,
+        chosen: (&Scenario, Choice),
+        refused: &ScriptedRefusal,
+        now: Timestamp,
+    ) -> Answered {
+        let scenario = chosen.0;
+        let refusal = scripted_refusal(scenario, refused);
+        let (code, table) = (refusal.code, account.profile.codes);
+        let statusmsg = refused.statusmsg.as_deref().filter(|_| account.profile.statusmsg);
+        let body = wire::refused(code, table, statusmsg, &self.ids.authkey(), "", &order.refid);
+        let body = wire::with_order_placeholders(order, |own| wire::changed(body, &scenario.answer.fields, own));
+        let record = CallRecord {
+            code: code.number(table).to_string().into(),
+            reply: code.reply(table).into(),
+            refusal: Some(refusal.clone()),
+            ..payment_record(call, order, chosen)
+        };
+        let ticket = match scenario.answer.wait {
+            Some(Wait::For(span)) => {
+                let ticket = self.ticket(&order.merchant, "", false);
+                self.agenda.put(now.after(span.0), Due::Release(ticket));
+                Some(ticket)
+            }
+            _ => None,
+        };
+        self.journal.add(now, Event::Call(Box::new(record)));
+        Answered { body, refusal: Some(refusal), fault: scenario.answer.fault.clone(), ticket }
+    }
+
+    /// Makes the transaction.
+    fn take_in(
+        &mut self,
+        order: Order,
+        profile: &Arc<Profile>,
+        scenario: Arc<Scenario>,
+        choice: Choice,
+        now: Timestamp,
+    ) -> Position {
+        let (tid, checkout) = self.ids.transaction(profile.tid, now);
+        self.ledger.insert(Transaction {
+            tid,
+            checkout,
+            order,
+            profile: Arc::clone(profile),
+            scenario,
+            choice,
+            created: now,
+            outcome: None,
+            reserved_momtransactionid: self.ids.momtransactionid(),
+            progress: Progress::default(),
+            asked: Asked { phase: 0, since: now, calls: 0 },
+        })
+    }
+
+    /// Keeps an answer back.
+    pub(super) fn keep_back(&mut self, position: Position, wait: Wait, now: Timestamp) -> u64 {
+        let transaction = self.transaction(position);
+        let (merchant, tid) = (Arc::clone(&transaction.order.merchant), transaction.tid.clone());
+        let ticket = self.ticket(&merchant, &tid, wait == Wait::Postback);
+        if let Wait::For(span) = wait {
+            self.agenda.put(now.after(span.0), Due::Release(ticket));
+        }
+        ticket
+    }
+
+    fn ticket(&mut self, merchant: &Arc<str>, tid: &str, until_postback: bool) -> u64 {
+        self.last_ticket += 1;
+        let ticket = Ticket { merchant: Arc::clone(merchant), tid: tid.into(), until_postback };
+        self.tickets.insert(self.last_ticket, ticket);
+        self.last_ticket
+    }
+
+    /// Lets an answer go that was kept back.
+    pub(super) fn release(&mut self, ticket: u64, now: Timestamp) {
+        if let Some(Ticket { merchant, tid, .. }) = self.tickets.remove(&ticket) {
+            self.journal.add(now, Event::Released { merchant, tid });
+        }
+    }
+}
+
+fn scripted_refusal(scenario: &Scenario, refused: &ScriptedRefusal) -> Refusal {
+    let code = refused.retcode.0;
+    let why = refused.statusmsg.as_deref().unwrap_or(code.meaning());
+    Refusal { code, reason: format!("scenario {}: {why}", scenario.name) }
+}
+
+fn payment_record(call: &Call<'_>, order: &Order, (scenario, choice): (&Scenario, Choice)) -> CallRecord {
+    CallRecord {
+        action: Action::Pay,
+        merchant: Some(Arc::clone(&order.merchant)),
+        refid: order.refid.clone(),
+        msisdn: order.msisdn.clone(),
+        summary: format!("{} {} {}", order.amount, order.currency, order.method.word()),
+        decision: Some(Chosen { scenario: scenario.name.clone(), grade: scenario.grade, choice }),
+        fault: scenario.answer.fault.as_ref().map_or_else(Default::default, |fault| fault.word().into()),
+        ..CallRecord::new(call.peer)
+    }
+}

@@ -1,0 +1,145 @@
+//! All of a gateway as data: saved, attached to a bug report, restored elsewhere.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::agenda::Agenda;
+use super::choice::Chooser;
+use super::ids::Ids;
+use super::journal::{Entry, Journal};
+use super::ledger::Ledger;
+use super::merchant::{Accounts, Merchant};
+use super::outbox::Outbox;
+use super::postback::Postback;
+use super::repertoire::{Known, Repertoire};
+use super::tally::Tallies;
+use super::timestamp::Timestamp;
+use super::transaction::Transaction;
+use super::{Due, Gateway, Held};
+
+/// A gateway's state. What is configuration (flags, banks, profiles, built-in scenarios) is not part of it,
+/// but for the profile and the scenario that each transaction follows. Answers that are kept back belong to
+/// connections, and are not saved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    ids: Ids,
+    disorder: ChaCha8Rng,
+    merchants: Vec<Merchant>,
+    scenarios: Vec<Known>,
+    chooser: Chooser,
+    transactions: Vec<Option<Transaction>>,
+    agenda: Vec<(Timestamp, Due)>,
+    /// Postbacks that have not come back; those under way when it was saved leave again.
+    outbox: Vec<Postback>,
+    pools: BTreeMap<Box<str>, Vec<Held>>,
+    postbacks: u64,
+    journal: Vec<Entry>,
+    journal_last: u64,
+    journal_evicted: u64,
+    tallies: Tallies,
+}
+
+impl Gateway {
+    /// All of it.
+    pub fn save(&self) -> State {
+        State {
+            ids: self.ids.clone(),
+            disorder: self.disorder.clone(),
+            merchants: self.rules.accounts.iter().map(|account| account.merchant.clone()).collect(),
+            scenarios: self.repertoire.added().cloned().collect(),
+            chooser: self.chooser.clone(),
+            transactions: self.ledger.slots().to_vec(),
+            agenda: self.agenda.iter().map(|(at, due)| (at, due.clone())).collect(),
+            outbox: self.outbox.all(),
+            pools: self.pools.clone(),
+            postbacks: self.postbacks,
+            journal: self.journal.after(0).cloned().collect(),
+            journal_last: self.journal.last(),
+            journal_evicted: self.journal.evicted(),
+            tallies: self.journal.tallies().clone(),
+        }
+    }
+
+    /// Becomes what was saved; what is under way belongs to a world that is gone. The error says what in it
+    /// cannot be.
+    pub fn restore(&mut self, state: State) -> Result<(), String> {
+        let mut accounts = Accounts::default();
+        for merchant in state.merchants {
+            let username = Arc::clone(&merchant.username);
+            accounts.put(merchant, &self.rules.profiles).map_err(|why| format!("merchants: {username}: {why}"))?;
+        }
+        let mut repertoire: Repertoire = self.settings.repertoire.clone();
+        for Known { merchant, scenario, .. } in state.scenarios {
+            let name = scenario.name.clone();
+            repertoire
+                .put(Arc::unwrap_or_clone(scenario), merchant)
+                .map_err(|why| format!("scenarios: {name}: {why}"))?;
+        }
+        let slots = state.transactions.len();
+        let sound = |due: &Due| match due {
+            Due::Step(position, _) | Due::Tell(position, _) => position.is_within(slots),
+            Due::Send(_) | Due::Release(_) => true,
+        };
+        let held_sound = state.pools.values().flatten().all(|held| held.position.is_within(slots));
+        if !state.agenda.iter().all(|(_, due)| sound(due)) || !held_sound {
+            return Err("agenda: it names a transaction that is not there".into());
+        }
+        let ledger = Ledger::restored(state.transactions).map_err(|why| format!("transactions: {why}"))?;
+        let generation = self.generation + 1;
+        let mut agenda = Agenda::default();
+        for (at, due) in state.agenda {
+            match due {
+                Due::Release(_) => {}
+                Due::Send(postback) => agenda.put(at, Due::Send(Postback { generation, ..postback })),
+                due => agenda.put(at, due),
+            }
+        }
+        let mut outbox = Outbox::default();
+        state.outbox.into_iter().for_each(|postback| outbox.put(Postback { generation, ..postback }));
+        let mut pools = state.pools;
+        pools.values_mut().flatten().for_each(|held| held.postback.generation = generation);
+        let mut journal = Journal::restored(state.journal_last, state.journal_evicted, state.tallies);
+        for entry in state.journal {
+            journal.restore(entry);
+        }
+        let mut fresh = Gateway::new(self.settings.clone());
+        fresh.rules.accounts = accounts;
+        *self = Gateway {
+            repertoire,
+            ids: state.ids,
+            disorder: state.disorder,
+            chooser: state.chooser,
+            ledger,
+            agenda,
+            outbox,
+            pools,
+            journal,
+            generation,
+            postbacks: state.postbacks,
+            last_ticket: self.last_ticket,
+            ..fresh
+        };
+        Ok(())
+    }
+}
+
+impl State {
+    /// What two states must share to be the same world: all but the count of worlds.
+    pub fn same_world(&self, other: &State) -> bool {
+        let text = |state: &State| {
+            let mut state = state.clone();
+            let sent = state.agenda.iter_mut().filter_map(|(_, due)| match due {
+                Due::Send(postback) => Some(postback),
+                _ => None,
+            });
+            let held = state.pools.values_mut().flatten().map(|held| &mut held.postback);
+            sent.chain(held).chain(&mut state.outbox).for_each(|postback| postback.generation = 0);
+            state
+        };
+        text(self) == text(other)
+    }
+}

@@ -1,0 +1,113 @@
+//! What a run has met: codes, scenarios, kinds of delivery. Counted when it happens, so that it outlives the
+//! journal's entries.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::journal::{Action, Event};
+use super::postback::Verdict;
+use super::return_code::ReturnCode;
+
+/// The counts, by merchant.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Tallies(BTreeMap<Arc<str>, Tally>);
+
+/// The counts of one merchant, or of all.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Tally {
+    /// Payments accepted.
+    pub accepted: u64,
+    /// `checkstatus` calls that were answered with a state.
+    pub checked: u64,
+    /// Refusals by code.
+    pub refused: BTreeMap<ReturnCode, u64>,
+    /// Payments by scenario.
+    pub scenarios: BTreeMap<Box<str>, u64>,
+    /// Deliveries by kind.
+    pub deliveries: BTreeMap<DeliveryKind, u64>,
+}
+
+/// A kind of delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeliveryKind {
+    /// The listener answered as the guide asks.
+    Acknowledged,
+    /// It answered otherwise.
+    Flagged,
+    /// It was not reached.
+    Failed,
+    /// It was tried more than once.
+    Repeated,
+}
+
+impl DeliveryKind {
+    /// All of them.
+    pub const ALL: [DeliveryKind; 4] = [Self::Acknowledged, Self::Flagged, Self::Failed, Self::Repeated];
+}
+
+impl Tallies {
+    /// Counts what happened; what is nobody's stands under an empty name.
+    pub(super) fn count(&mut self, event: &Event) {
+        if !matches!(event, Event::Call(_) | Event::Delivery(_)) {
+            return;
+        }
+        let merchant = event.merchant().unwrap_or_default();
+        if !self.0.contains_key(merchant) {
+            self.0.insert(merchant.into(), Tally::default());
+        }
+        let tally = self.0.get_mut(merchant).expect("it was put there");
+        match event {
+            Event::Call(call) => {
+                match (&call.refusal, call.action) {
+                    (Some(refusal), _) => *tally.refused.entry(refusal.code).or_default() += 1,
+                    (None, Action::Pay) => tally.accepted += 1,
+                    (None, _) => tally.checked += 1,
+                }
+                if let Some(decision) = &call.decision {
+                    match tally.scenarios.get_mut(&decision.scenario) {
+                        Some(count) => *count += 1,
+                        None => drop(tally.scenarios.insert(decision.scenario.clone(), 1)),
+                    }
+                }
+            }
+            Event::Delivery(delivery) => {
+                let kind = match delivery.verdict() {
+                    Verdict::Acknowledged => DeliveryKind::Acknowledged,
+                    Verdict::Flagged(_) => DeliveryKind::Flagged,
+                    Verdict::Failed(_) => DeliveryKind::Failed,
+                };
+                *tally.deliveries.entry(kind).or_default() += 1;
+                if delivery.postback.attempt > 1 {
+                    *tally.deliveries.entry(DeliveryKind::Repeated).or_default() += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The counts of one merchant, or of all together.
+    pub fn of(&self, merchant: Option<&str>) -> Tally {
+        let wanted = self.0.iter().filter(|(name, _)| merchant.is_none_or(|merchant| ***name == *merchant));
+        wanted.fold(Tally::default(), |mut sum, (_, tally)| {
+            sum.accepted += tally.accepted;
+            sum.checked += tally.checked;
+            add(&mut sum.refused, &tally.refused);
+            add(&mut sum.scenarios, &tally.scenarios);
+            add(&mut sum.deliveries, &tally.deliveries);
+            sum
+        })
+    }
+
+    pub(super) fn forget_merchant(&mut self, merchant: &str) {
+        self.0.remove(merchant);
+    }
+}
+
+fn add<K: Ord + Clone>(sum: &mut BTreeMap<K, u64>, more: &BTreeMap<K, u64>) {
+    for (key, count) in more {
+        *sum.entry(key.clone()).or_default() += count;
+    }
+}

@@ -1,0 +1,107 @@
+//! The delivery log: list, one, replay, exports.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::super::{Reply, Request, Surfaces};
+use super::input::Query;
+use super::{Outcome, Problem, har, ok, reply};
+use crate::gateway::Gateway;
+use crate::gateway::postback::{Delivery, Verdict};
+use crate::gateway::values::excerpt;
+use crate::view;
+
+/// How long a call waits for the delivery that it asked for; a listener may take longer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(super) fn list(surfaces: &Surfaces, request: &Request) -> Outcome {
+    let query = Query::parse(request, &["tid", "refid", "verdict", "merchant", "limit", "before", "as"])?;
+    let (limit, before) = (query.limit()?, query.number("before")?);
+    if let Some(verdict) = query.get("verdict")
+        && !["acknowledged", "flagged", "failed"].contains(&verdict)
+    {
+        let message = format!("verdict: there is no '{}'", excerpt(verdict));
+        return Err(Problem::unusable(message, "write acknowledged, flagged or failed"));
+    }
+    let fits = |delivery: &&Arc<Delivery>| {
+        let same = |name: &str, value: &str| query.get(name).is_none_or(|wanted| wanted == value);
+        let postback = &delivery.postback;
+        same("tid", &postback.tid)
+            && same("refid", &postback.refid)
+            && same("merchant", &postback.merchant)
+            && before.is_none_or(|before| postback.number < before)
+            && query.get("verdict").is_none_or(|wanted| wanted == verdict(delivery))
+    };
+    let found: Vec<Arc<Delivery>> = surfaces.door.read(|gateway| {
+        query.merchant(gateway)?;
+        Ok::<_, Problem>(gateway.journal().deliveries().rev().filter(fits).take(limit).cloned().collect())
+    })?;
+    match query.get("as") {
+        None => ok(&json!({ "deliveries": found.iter().map(|one| view::delivery(one)).collect::<Vec<_>>() })),
+        Some("har") => ok(&surfaces.door.read(|gateway| har::log(&found, gateway))),
+        Some(_) => Err(Problem::unusable("as: a list can be exported as har only", "write as=har")),
+    }
+}
+
+fn verdict(delivery: &Delivery) -> &'static str {
+    match delivery.verdict() {
+        Verdict::Acknowledged => "acknowledged",
+        Verdict::Flagged(_) => "flagged",
+        Verdict::Failed(_) => "failed",
+    }
+}
+
+pub(super) fn one(surfaces: &Surfaces, request: &Request, id: &str) -> Outcome {
+    let query = Query::parse(request, &["as"])?;
+    surfaces.door.read(|gateway| {
+        let delivery = find(gateway, id)?;
+        match query.get("as") {
+            None => ok(&view::delivery(delivery)),
+            Some("curl") => Ok(Reply::text(200, format!("{}\n", har::curl(delivery)))),
+            Some("har") => ok(&har::log(std::slice::from_ref(delivery), gateway)),
+            Some(_) => Err(Problem::unusable("as: a delivery can be exported as curl or as har", "write as=curl")),
+        }
+    })
+}
+
+fn find<'a>(gateway: &'a Gateway, id: &str) -> Result<&'a Arc<Delivery>, Problem> {
+    let found = gateway.journal().deliveries().find(|delivery| delivery.postback.number.to_string() == id);
+    found.ok_or_else(|| {
+        let message = format!("there is no delivery '{}', or not any more", excerpt(id));
+        Problem::not_found(message, "GET /__sandbox/api/deliveries lists them")
+    })
+}
+
+pub(super) async fn replay(surfaces: &Surfaces, id: &str) -> Outcome {
+    let number = surfaces.door.apply(|gateway, _| {
+        let number = find(gateway, id)?.postback.number;
+        gateway.replay(number).ok_or_else(|| Problem::not_found("the delivery is gone", "ask for a newer one"))
+    })?;
+    let (status, delivery) = when_delivered(surfaces, number).await;
+    Ok(reply(status, &delivery))
+}
+
+/// The delivery of a postback as soon as there is one; 202 when that takes longer than a caller should wait.
+pub(super) async fn when_delivered(surfaces: &Surfaces, number: u64) -> (u16, Value) {
+    let mut changes = surfaces.door.watch();
+    let look = || {
+        surfaces.door.read(|gateway| {
+            let mut newest = gateway.journal().deliveries().rev();
+            newest.find(|delivery| delivery.postback.number == number).map(|delivery| view::delivery(delivery))
+        })
+    };
+    let delivered = async {
+        loop {
+            if let Some(delivery) = look() {
+                return Some(delivery);
+            }
+            changes.changed().await.ok()?;
+        }
+    };
+    match tokio::time::timeout(PATIENCE, delivered).await {
+        Ok(Some(delivery)) => (200, delivery),
+        _ => (202, json!({ "id": number, "verdict": null, "reason": "it is still under way" })),
+    }
+}

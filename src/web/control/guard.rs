@@ -1,0 +1,85 @@
+//! Who may call the control API: nobody's web page, and from beyond this machine only who has the token.
+
+use std::net::IpAddr;
+
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, HOST, ORIGIN};
+use subtle::ConstantTimeEq;
+
+use super::super::Surfaces;
+use super::Problem;
+
+/// Who may call.
+#[derive(Debug, Clone, Default)]
+pub struct Guard {
+    /// The names under which the sandbox is served.
+    pub names: Vec<String>,
+    /// What calls must carry.
+    pub token: Option<String>,
+    /// Whether others than this machine can reach the port.
+    pub beyond_loopback: bool,
+    /// Whether they may call without a token.
+    pub open: bool,
+}
+
+/// Why these headers are refused; `None` when they are not.
+pub(in crate::web) fn complaint(surfaces: &Surfaces, headers: &HeaderMap) -> Option<Problem> {
+    surfaces.guard.check(headers).err()
+}
+
+impl Guard {
+    fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+        let host = text(HOST).unwrap_or_default();
+        // A page whose own name leads here (DNS rebinding) says that name.
+        if !self.is_served(host) {
+            let message = format!("the Host '{}' is none that this sandbox serves", shown(host));
+            return Err(Problem::new(403, "host", message, "use localhost, or start with --host NAME"));
+        }
+        let same =
+            |origin: &str| ["http://", "https://"].iter().any(|scheme| origin.strip_prefix(scheme) == Some(host));
+        if let Some(origin) = text(ORIGIN)
+            && !same(origin)
+        {
+            let message = format!("a page of {} may not drive the sandbox", shown(origin));
+            return Err(Problem::new(403, "origin", message, "call from a test or a terminal, not from a web page"));
+        }
+        if let Some(site) = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok())
+            && !matches!(site, "same-origin" | "none")
+        {
+            let hint = "call from a test or a terminal, not from a web page";
+            return Err(Problem::new(403, "origin", "a page of another site may not use the sandbox", hint));
+        }
+        let Some(token) = &self.token else {
+            if self.beyond_loopback && !self.open {
+                let message = "this sandbox can be reached from other machines, so its control API is closed";
+                let hint = "start it with --control-token TOKEN, or with --control-open to let anybody use it";
+                return Err(Problem::new(403, "closed", message, hint));
+            }
+            return Ok(());
+        };
+        let given = text(AUTHORIZATION).and_then(|value| value.split_once(' '));
+        let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, given)| given.trim());
+        if given.is_some_and(|given| given.as_bytes().ct_eq(token.as_bytes()).into()) {
+            return Ok(());
+        }
+        let message =
+            if given.is_some() { "the bearer token is not the right one" } else { "a bearer token is required" };
+        let hint = "send Authorization: Bearer TOKEN with the sandbox's --control-token";
+        Err(Problem::new(401, "token", message, hint))
+    }
+
+    /// An address cannot be rebound, so any will do; a name must be one of ours.
+    fn is_served(&self, host: &str) -> bool {
+        let name = match host.strip_prefix('[') {
+            Some(rest) => rest.split(']').next().unwrap_or_default(),
+            None => host.split(':').next().unwrap_or_default(),
+        };
+        let name = name.to_ascii_lowercase();
+        name.parse::<IpAddr>().is_ok() || name.ends_with(".localhost") || self.names.contains(&name)
+    }
+}
+
+fn shown(text: &str) -> String {
+    crate::gateway::values::excerpt(text).escape_debug().to_string()
+}

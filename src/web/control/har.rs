@@ -1,0 +1,72 @@
+//! Deliveries for other tools: a curl line, an HTTP archive.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::gateway::Gateway;
+use crate::gateway::journal::Event;
+use crate::gateway::postback::Delivery;
+use crate::sandbox::shell_quoted;
+
+/// A line that sends the same request.
+pub(super) fn curl(delivery: &Delivery) -> String {
+    let postback = &delivery.postback;
+    let url = if delivery.url.is_empty() { &*postback.target } else { &delivery.url };
+    let mut line = format!("curl --request {} {}", postback.method, shell_quoted(url));
+    let colon = if postback.content_type.is_empty() { ":" } else { ": " };
+    let label = format!("Content-Type{colon}{}", postback.content_type);
+    for header in [label.as_str(), "User-Agent:"] {
+        line = format!("{line} --header {}", shell_quoted(header));
+    }
+    format!("{line} --data-binary {}", shell_quoted(&postback.text()))
+}
+
+/// An HTTP archive (HAR 1.2) of deliveries.
+pub(super) fn log(deliveries: &[Arc<Delivery>], gateway: &Gateway) -> Value {
+    let ended = |delivery: &Arc<Delivery>| {
+        let entry = gateway.journal().after(0).find(|entry| match &entry.event {
+            Event::Delivery(other) => Arc::ptr_eq(other, delivery),
+            _ => false,
+        });
+        entry.map(|entry| entry.at.to_string())
+    };
+    let entries: Vec<Value> = deliveries.iter().map(|delivery| entry(delivery, ended(delivery))).collect();
+    let creator = json!({ "name": "kpay-sandbox", "version": env!("CARGO_PKG_VERSION") });
+    json!({ "log": { "version": "1.2", "creator": creator, "entries": entries } })
+}
+
+fn entry(delivery: &Delivery, ended: Option<String>) -> Value {
+    let Delivery { postback, headers, outcome, took, .. } = delivery;
+    let pairs = |headers: &[(String, String)]| -> Value {
+        headers.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect()
+    };
+    let (status, text, answered, body) = match outcome {
+        Ok(answer) => (answer.status, String::new(), pairs(&answer.headers), String::from_utf8_lossy(&answer.body)),
+        Err(failure) => (0, failure.to_string(), json!([]), "".into()),
+    };
+    let label = |headers: &Value| {
+        let mut all = headers.as_array().into_iter().flatten();
+        let found =
+            all.find(|header| header["name"].as_str().is_some_and(|name| name.eq_ignore_ascii_case("content-type")));
+        found.and_then(|header| header["value"].as_str()).unwrap_or_default().to_owned()
+    };
+    let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    json!({
+        "startedDateTime": ended,
+        "time": milliseconds,
+        "request": {
+            "method": postback.method, "url": delivery.url, "httpVersion": "HTTP/1.1", "cookies": [],
+            "headers": pairs(headers), "queryString": [], "headersSize": -1, "bodySize": postback.body.len(),
+            "postData": { "mimeType": postback.content_type, "text": postback.text() },
+        },
+        "response": {
+            "status": status, "statusText": text, "httpVersion": "HTTP/1.1", "cookies": [], "headers": answered,
+            "redirectURL": "", "headersSize": -1, "bodySize": body.len(),
+            "content": { "size": body.len(), "mimeType": label(&answered), "text": body },
+        },
+        "cache": {},
+        "timings": { "send": 0, "wait": milliseconds, "receive": 0 },
+        "comment": format!("postback {} of {}", postback.number, postback.tid),
+    })
+}

@@ -1,0 +1,108 @@
+//! The sandbox as a whole: what it is, reset, save and restore, what it has met.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::super::{Request, Surfaces};
+use super::input::{self, Query, body};
+use super::{Outcome, Problem, clock, ok};
+use crate::gateway::ReturnCode;
+use crate::gateway::Timestamp;
+use crate::gateway::state::State;
+use crate::gateway::tally::DeliveryKind;
+
+pub(super) fn info(surfaces: &Surfaces) -> Outcome {
+    let mut object = surfaces.info.clone();
+    object["clock"] = clock::state(surfaces);
+    let (transactions, merchants, last) = surfaces.door.read(|gateway| {
+        (gateway.ledger().iter().count(), gateway.rules().accounts.iter().len(), gateway.journal().last())
+    });
+    object["transactions"] = transactions.into();
+    object["merchants"] = merchants.into();
+    object["journal_last"] = last.into();
+    ok(&object)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reset {
+    merchant: Option<String>,
+}
+
+pub(super) fn reset(surfaces: &Surfaces, request: &Request) -> Outcome {
+    let query = Query::parse(request, &["merchant"])?;
+    let Reset { merchant } = body(request, r#"{"merchant": "your_username"}"#)?;
+    surfaces.door.apply(|gateway, now| {
+        let merchant = match &merchant {
+            Some(username) => Some(input::merchant(gateway, username)?),
+            None => query.merchant(gateway)?,
+        };
+        match &merchant {
+            Some(username) => gateway.reset_merchant(username, now),
+            None => gateway.reset(now),
+        }
+        ok(&json!({ "reset": merchant.as_deref().unwrap_or("everything") }))
+    })
+}
+
+/// What `GET state` answers and `PUT state` takes.
+#[derive(serde::Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Saved {
+    /// The program's version: another one may mean other things by the same words.
+    version: String,
+    /// The clock's time, in microseconds since 1970.
+    now: Timestamp,
+    /// What `GET info` told: for whoever reads the report.
+    info: Value,
+    gateway: State,
+}
+
+pub(super) fn save(surfaces: &Surfaces) -> Outcome {
+    let (now, gateway) = surfaces.door.save();
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    ok(&json!(Saved { version, now, info: surfaces.info.clone(), gateway }))
+}
+
+pub(super) fn restore(surfaces: &Surfaces, request: &Request) -> Outcome {
+    let hint = "send what GET /__sandbox/api/state answered";
+    let saved: Saved = body(request, "what GET /__sandbox/api/state answered")?;
+    if saved.version != env!("CARGO_PKG_VERSION") {
+        let message = format!("it was saved by version {}, this is {}", saved.version, env!("CARGO_PKG_VERSION"));
+        return Err(Problem::new(409, "version", message, "restore it with the version that saved it"));
+    }
+    surfaces.door.restore(saved.now, saved.gateway).map_err(|why| Problem::unusable(why, hint))?;
+    info(surfaces)
+}
+
+pub(super) fn coverage(surfaces: &Surfaces, request: &Request) -> Outcome {
+    let query = Query::parse(request, &["merchant"])?;
+    surfaces.door.read(|gateway| {
+        let merchant = query.merchant(gateway)?;
+        let tally = gateway.journal().tallies().of(merchant.as_deref());
+        let table = gateway.rules().profiles.default().codes;
+        let accepted = json!({ "code": 0, "meaning": "accepted", "met": tally.accepted });
+        let codes = ReturnCode::ALL.into_iter().map(|code| {
+            let met = tally.refused.get(&code).copied().unwrap_or(0);
+            json!({ "code": code.number(table), "meaning": code.meaning(), "met": met })
+        });
+        let codes: Vec<Value> = std::iter::once(accepted).chain(codes).collect();
+        let scenarios = gateway.repertoire().of(merchant.as_deref()).filter(|known| known.scenario.chain.is_empty());
+        let mut scenarios: Vec<Value> = scenarios
+            .map(|known| {
+                let name = &known.scenario.name;
+                json!({ "scenario": name, "met": tally.scenarios.get(name).copied().unwrap_or(0) })
+            })
+            .collect();
+        scenarios.sort_by(|a, b| a["scenario"].as_str().cmp(&b["scenario"].as_str()));
+        let deliveries = DeliveryKind::ALL
+            .map(|kind| json!({ "kind": kind, "met": tally.deliveries.get(&kind).copied().unwrap_or(0) }));
+        let met = |list: &[Value]| format!("{} of {}", list.iter().filter(|one| one["met"] != 0).count(), list.len());
+        ok(&json!({
+            "met": { "codes": met(&codes), "scenarios": met(&scenarios), "deliveries": met(&deliveries) },
+            "codes": codes,
+            "scenarios": scenarios,
+            "deliveries": deliveries,
+        }))
+    })
+}
