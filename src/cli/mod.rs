@@ -1,19 +1,22 @@
 //! The command line: one file per subcommand.
 
+pub mod remote;
 pub mod serve;
 
 use std::process::ExitCode;
 
-use clap::{Arg, Command as Program, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Arg, Args, Command as Program, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::Config;
+use crate::log::say;
+use remote::{Remote, Target};
 
 /// A KPay payment gateway on this machine. Not KPay, no money, not for production.
 #[derive(Debug, Parser)]
 #[command(
     version,
     args_conflicts_with_subcommands = true,
-    after_help = "Exit codes: 0 ended, 1 failure, 2 usage or configuration, 3 port in use."
+    after_help = "Exit codes: 0 ended, 1 failure, 2 usage or configuration, 3 port in use, 4 not as waited for or expected."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -25,21 +28,38 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve until Ctrl-C or SIGTERM (also what happens without a subcommand)
-    Serve(Config),
+    Serve(Box<Config>),
+    #[command(flatten)]
+    Remote(Remote),
 }
 
 /// Runs what the command line and the environment ask for.
 pub fn run() -> ExitCode {
-    let program = without_empty_variables(Cli::command());
-    let cli = match Cli::from_arg_matches(&program.get_matches()) {
-        Ok(cli) => cli,
-        Err(error) => error.exit(),
-    };
-    let config = match cli.command {
-        Some(Command::Serve(config)) => config,
-        None => cli.config,
-    };
-    serve::run(config)
+    let matches = without_empty_variables(program()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match cli.command {
+        Some(Command::Serve(config)) => serve::run(*config),
+        Some(Command::Remote(remote)) => {
+            let own = matches.subcommand().map_or(&matches, |(_, own)| own);
+            remote::run(Target::from_arg_matches(own).unwrap_or_else(|error| error.exit()), remote)
+        }
+        None => serve::run(cli.config),
+    }
+}
+
+/// The command line: whatever asks a running sandbox also takes what says which one.
+fn program() -> Program {
+    let remote = Remote::augment_subcommands(Program::new(""))
+        .get_subcommands()
+        .map(|one| one.get_name().to_owned())
+        .collect::<Vec<_>>();
+    remote.into_iter().fold(Cli::command(), |program, name| program.mut_subcommand(name, Target::augment_args))
+}
+
+/// Ends with a sentence.
+fn fail(code: u8, sentence: &str) -> ExitCode {
+    say(sentence);
+    ExitCode::from(code)
 }
 
 /// CI services set a variable to nothing where they mean not to set it.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::fail;
 use crate::config::Config;
 use crate::log::{self, LogFormat};
 use crate::sandbox::{Facts, Sandbox, StartError};
@@ -90,11 +91,6 @@ async fn end_asked_for() {
         }
     }
     let _ = interrupt.await;
-}
-
-fn fail(code: u8, sentence: &str) -> ExitCode {
-    log::say(sentence);
-    ExitCode::from(code)
 }
 
 fn exit_code(error: &StartError) -> u8 {
