@@ -53,7 +53,9 @@ impl Gateway {
             scenarios: self.repertoire.added().cloned().collect(),
             chooser: self.chooser.clone(),
             transactions: self.ledger.slots().to_vec(),
-            agenda: self.agenda.iter().map(|(at, due)| (at, due.clone())).collect(),
+            agenda: (self.agenda.iter().filter(|(_, due)| !matches!(due, Due::Release(_))))
+                .map(|(at, due)| (at, due.clone()))
+                .collect(),
             outbox: self.outbox.all(),
             pools: self.pools.clone(),
             postbacks: self.postbacks,

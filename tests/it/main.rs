@@ -13,6 +13,8 @@ mod postbacks;
 mod precedence;
 mod program;
 mod readme;
+mod scenarios;
 mod stories;
 mod tidy;
 mod tls;
+mod worlds;

@@ -1,0 +1,279 @@
+//! Whole worlds in virtual time: tenants apart, saved and restored, repeated, and walked through at random.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kpay_sandbox::gateway::call::{Call, Credentials};
+use kpay_sandbox::gateway::merchant::Merchant;
+use kpay_sandbox::gateway::state::State;
+use kpay_sandbox::gateway::{Gateway, Timestamp};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
+
+use crate::core::{Core, good_pay};
+use crate::scenarios::scenario;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn user<'a>(username: &'a str) -> impl FnOnce(&mut Call<'_>) + 'a {
+    move |call| call.credentials = Ok(Credentials { username: username.into(), password: "any".into() })
+}
+
+fn open() -> Core {
+    Core::with("documented", |settings| {
+        let first = settings.rules.accounts.iter().last().unwrap().merchant.clone();
+        settings.open = Some(Merchant { any_password: true, ..first });
+    })
+}
+
+fn pay_as(core: &mut Core, username: &str, refid: &str) -> Value {
+    let mut body = good_pay();
+    body["refid"] = json!(refid);
+    serde_json::from_slice(&core.call_with(user(username), body.to_string().as_bytes()).body).unwrap()
+}
+
+#[test]
+fn a_hundred_tenants_never_see_each_other() {
+    let mut core = open();
+    let names: Vec<String> = (0..100).map(|number| format!("tenant-{number}")).collect();
+    for name in &names {
+        assert_eq!(pay_as(&mut core, name, "SAME")["retcode"], 0, "{name}");
+        assert_eq!(pay_as(&mut core, name, "SAME")["retcode"], 608, "{name}");
+    }
+    core.advance(SECOND);
+    let decline = scenario(json!({ "answer": { "refused": { "retcode": 607 } }, "when": { "amount": 5000 } }));
+    core.gateway.put_scenario(decline, Some("tenant-7".into())).unwrap();
+    assert_eq!(pay_as(&mut core, "tenant-7", "OWN")["retcode"], 607);
+    assert_eq!(pay_as(&mut core, "tenant-8", "OWN")["retcode"], 0);
+
+    core.gateway.reset_merchant(&"tenant-3".into(), core.now);
+    assert_eq!(pay_as(&mut core, "tenant-3", "SAME")["retcode"], 0, "its refids are free again");
+    assert_eq!(pay_as(&mut core, "tenant-4", "SAME")["retcode"], 608);
+    let seen_by = |core: &Core, name: &str| {
+        let mine = core.gateway.journal().after(0).filter(|entry| entry.event.merchant() == Some(name)).count();
+        (mine, core.gateway.journal().tallies().of(Some(name)).accepted)
+    };
+    assert_eq!(seen_by(&core, "tenant-3"), (2, 1), "reset, and a call");
+    assert_eq!(seen_by(&core, "tenant-4"), (5, 1), "a payment, its result, its delivery, two refusals");
+}
+
+#[test]
+fn an_open_sandbox_still_refuses_a_wrong_password_of_an_account_that_has_one() {
+    let mut core = open();
+    assert_eq!(pay_as(&mut core, "your_username", "A")["retcode"], 600);
+    assert_eq!(pay_as(&mut core, "", "A")["retcode"], 600, "nobody cannot be a merchant");
+    let mut closed = Core::new("documented");
+    assert_eq!(pay_as(&mut closed, "somebody", "A")["retcode"], 600);
+}
+
+#[test]
+fn resetting_one_merchant_drops_what_it_has_under_way() {
+    let mut core = open();
+    for name in ["one", "two"] {
+        pay_as(&mut core, name, "A");
+        pay_as(&mut core, name, "B");
+    }
+    core.now = core.now.after(SECOND);
+    let leaving = core.gateway.take_due(core.now);
+    assert_eq!(leaving.len(), 4);
+    core.gateway.reset_merchant(&"one".into(), core.now);
+    for postback in &leaving {
+        core.gateway.handle_delivery(crate::core::acknowledge(postback), core.now);
+    }
+    let whose: Vec<String> =
+        core.gateway.journal().deliveries().map(|delivery| delivery.postback.merchant.to_string()).collect();
+    assert_eq!(whose, ["two", "two"]);
+    assert!(core.gateway.next_due().is_none() && core.gateway.under_way() == 0);
+}
+
+/// Through its JSON, as a bug report carries it.
+fn carried(gateway: &Gateway) -> State {
+    let text = serde_json::to_string(&gateway.save()).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn a_saved_world_goes_on_elsewhere_as_it_would_have_here() {
+    let mut here = Core::with("documented", |settings| settings.retries = 2);
+    here.gateway.put_scenario(scenario(json!({ "chain": ["decline", "approve"] })), None).unwrap();
+    for (number, payer) in
+        ["0783300000", "0780000102", "0780000103", "0780000106", "0780000007", "0780000009", "0780000108"]
+            .iter()
+            .enumerate()
+    {
+        here.pay(|body| (body["refid"], body["msisdn"]) = (json!(number), json!(payer)));
+    }
+    here.advance(SECOND);
+    let mut there = Core::with("documented", |settings| settings.retries = 2);
+    there.gateway.restore(carried(&here.gateway)).unwrap();
+    there.now = here.now;
+    assert!(here.gateway.save().same_world(&there.gateway.save()));
+    let story = |core: &mut Core| {
+        core.pay(|body| (body["refid"], body["msisdn"]) = (json!("late"), json!("0780000103")));
+        core.advance(SECOND * 86_400);
+        let entries = core.gateway.journal().after(0).map(|entry| kpay_sandbox::view::entry(entry).to_string());
+        entries.collect::<Vec<_>>()
+    };
+    assert_eq!(story(&mut here), story(&mut there));
+}
+
+#[test]
+fn a_world_that_cannot_be_is_refused_and_nothing_changes() {
+    let mut core = Core::new("documented");
+    core.pay(|_| {});
+    let before = core.gateway.save();
+    let sound = serde_json::to_value(&before).unwrap();
+    let broken = |change: fn(&mut Value)| {
+        let mut value = sound.clone();
+        change(&mut value);
+        serde_json::from_value::<State>(value).unwrap()
+    };
+    for (state, word) in [
+        (broken(|state| state["agenda"][0][1]["Step"][0] = json!(99)), "agenda"),
+        (
+            broken(|state| {
+                let one = state["transactions"][0].clone();
+                state["transactions"].as_array_mut().unwrap().push(one)
+            }),
+            "twice",
+        ),
+        (broken(|state| state["merchants"][0]["username"] = json!("a:b")), "username"),
+        (broken(|state| state["merchants"][0]["profile"] = json!("none")), "profile"),
+    ] {
+        let why = core.gateway.restore(state).unwrap_err();
+        assert!(why.contains(word), "{why}");
+        assert!(core.gateway.save().same_world(&before));
+    }
+}
+
+/// What a scenario posts when everything is acknowledged at once: for each postback step, its repetitions.
+/// Written from the scenario's own JSON, not from what the program makes of it.
+fn deliveries_of(scenario: &Value) -> usize {
+    let steps = scenario["steps"].as_array().map_or(&[][..], Vec::as_slice);
+    let awaits = steps.iter().position(|step| step["do"] == json!("await")).unwrap_or(steps.len());
+    let postbacks = steps[..awaits].iter().map(|step| match &step["do"] {
+        Value::String(word) if word == "postback" => 1,
+        step if step["postback"].is_object() && step["postback"]["until_acknowledged"] == true => 1,
+        step if step["postback"].is_object() => step["postback"]["count"].as_u64().unwrap_or(1) as usize,
+        _ => 0,
+    });
+    postbacks.sum()
+}
+
+fn built_in() -> BTreeMap<&'static str, Value> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/scenarios");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap());
+    let all = files.map(|text| serde_json::from_str::<Value>(&text).unwrap());
+    // A call borrows the name for as long as it likes.
+    let name = |scenario: &Value| &*scenario["name"].as_str().unwrap().to_owned().leak();
+    all.map(|scenario| (name(&scenario), scenario)).collect()
+}
+
+/// A world and what must hold in it.
+struct Walk {
+    core: Core,
+    random: ChaCha8Rng,
+    /// By tid: the deliveries that its script says, and those that came.
+    deliveries: BTreeMap<String, (usize, usize)>,
+    refids: std::collections::BTreeSet<String>,
+    last: Timestamp,
+    scenarios: BTreeMap<&'static str, Value>,
+    /// Payments whose postback waits for another, by how many there were.
+    held: usize,
+}
+
+impl Walk {
+    fn pay(&mut self) {
+        // Some refids come again.
+        let refid = self.random.random_range(0..=self.refids.len() * 2);
+        let names: Vec<&'static str> = self.scenarios.keys().copied().collect();
+        let name = names[self.random.random_range(0..names.len())];
+        let mut body = good_pay();
+        body["refid"] = json!(format!("R{refid}"));
+        let answered = self.core.call_with(|call| call.scenario = Some(name), body.to_string().as_bytes());
+        let answer: Value = serde_json::from_slice(&answered.body).unwrap();
+        let tid = answer["tid"].as_str().unwrap_or_default().to_owned();
+        if tid.is_empty() {
+            let scripted = answered.refusal.is_some_and(|refusal| refusal.reason.starts_with("scenario"));
+            assert_eq!(!scripted, self.refids.contains(&format!("R{refid}")), "{answer}");
+            return;
+        }
+        assert!(self.refids.insert(format!("R{refid}")), "a refid was taken twice: {answer}");
+        let followed = self.core.gateway.ledger().find(&tid).unwrap().scenario.name.to_string();
+        let mut expected = deliveries_of(&self.scenarios[&*followed]);
+        if followed == "reordered-postbacks" {
+            self.held += 1;
+            expected = 1;
+        }
+        self.deliveries.insert(tid, (expected, 0));
+    }
+
+    fn advance(&mut self, span: Duration) {
+        for (at, postback) in self.core.advance(span) {
+            assert!(at >= self.last, "time went backwards");
+            self.last = at;
+            let (expected, came) = self.deliveries.get_mut(&*postback.tid).expect("it is known");
+            *came += 1;
+            assert!(came <= expected, "{} was posted {came} times", postback.tid);
+        }
+    }
+
+    fn carry_over(&mut self) {
+        let before = self.core.gateway.save();
+        self.core.gateway.restore(carried(&self.core.gateway)).unwrap();
+        assert!(self.core.gateway.save().same_world(&before));
+    }
+
+    fn settle_down(&mut self) {
+        if self.held % 2 == 1 {
+            // The last one that is held waits for one more.
+            let mut body = good_pay();
+            body["refid"] = json!("the-last");
+            self.core.call_with(|call| call.scenario = Some("reordered-postbacks"), body.to_string().as_bytes());
+            let tid = self.core.gateway.ledger().iter().last().unwrap().tid.to_string();
+            self.deliveries.insert(tid, (1, 0));
+        }
+        self.advance(SECOND * 86_400);
+        assert!(self.core.gateway.next_due().is_none());
+        for (tid, (expected, came)) in &self.deliveries {
+            let scenario = &self.core.gateway.ledger().find(tid).unwrap().scenario.name;
+            assert_eq!(came, expected, "{tid} by {scenario}");
+        }
+    }
+}
+
+/// A million operations in the release profile, fewer in the slower one. The seed is printed when it fails.
+#[test]
+fn a_random_walk_keeps_every_promise() {
+    let operations = if cfg!(debug_assertions) { 40_000 } else { 1_000_000 };
+    let mut done = 0;
+    for seed in 0.. {
+        println!("seed {seed}");
+        let core = Core::new("documented");
+        let random = ChaCha8Rng::seed_from_u64(seed);
+        let (deliveries, refids, last) = (BTreeMap::new(), std::collections::BTreeSet::new(), core.now);
+        let mut walk = Walk { core, random, deliveries, refids, last, scenarios: built_in(), held: 0 };
+        for _ in 0..10_000 {
+            match walk.random.random_range(0..1000) {
+                0..500 => walk.pay(),
+                500..800 => {
+                    let refid = format!("R{}", walk.random.random_range(0..=walk.refids.len() * 2));
+                    let status = walk.core.check_status("", &refid);
+                    let known = walk.refids.contains(&refid);
+                    assert!(known || status["statusid"] == "611", "{refid}: {status}");
+                }
+                800..999 => {
+                    let span = Duration::from_millis(walk.random.random_range(0..30_000));
+                    walk.advance(span);
+                }
+                _ => walk.carry_over(),
+            }
+        }
+        walk.settle_down();
+        done += 10_000;
+        if done >= operations {
+            break;
+        }
+    }
+}
