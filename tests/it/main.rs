@@ -6,9 +6,12 @@ mod receiver;
 
 mod bad_input;
 mod certificates;
+mod control;
+mod faults;
 mod golden;
 mod h2;
 mod http;
+mod language;
 mod postbacks;
 mod precedence;
 mod program;

@@ -11,10 +11,10 @@ use super::{Action, Decision, Fault, Matcher, Phase, Posting, Scenario, Script, 
 impl Scenario {
     /// The first thing in it that cannot be, where it stands, and what to write instead.
     pub fn complaint(&self) -> Option<String> {
-        self.check().err()
+        self.check().err().map(|wrong| wrong.to_string())
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), Wrong> {
         let name = &self.name;
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         demand(!name.is_empty() && name.len() <= 64 && name.bytes().all(plain), "name", || {
@@ -27,7 +27,7 @@ impl Scenario {
             demand(length <= limit, place, || format!("{length} of them: at most {limit} are allowed"))?;
         }
         if let Some(when) = &self.when {
-            when.check().map_err(|why| format!("when{why}"))?;
+            when.check().map_err(within("when"))?;
         }
         if !self.chain.is_empty() {
             let alone = self.answer == Script::default() && self.steps.is_empty() && self.checkstatus.is_empty();
@@ -35,55 +35,57 @@ impl Scenario {
                 "the scenarios it names say what happens: leave answer, steps and checkstatus out".into()
             })?;
         }
-        self.check_answer().map_err(|why| format!("answer{why}"))?;
+        self.check_answer().map_err(within("answer"))?;
         for (index, step) in self.steps.iter().enumerate() {
             let place = format!("steps[{index}]");
-            span_limit(step.after.map(|span| span.0)).map_err(|why| format!("{place}.after: {why}"))?;
+            span_limit(step.after, &format!("{place}.after"))?;
             match &step.action {
                 Action::Postback(posting) => {
-                    posting.check().map_err(|why| format!("{place}.do.postback.{why}"))?;
+                    posting.check().map_err(within(&format!("{place}.do.postback")))?;
                 }
                 Action::Await(wait) => {
-                    demand(wait.up_to.is_some() || wait.otherwise.is_none(), &place, || {
-                        "do.await: `else` without `up_to` never happens: say how long the payer may take".into()
-                    })?;
-                    span_limit(wait.up_to.map(|span| span.0))
-                        .map_err(|why| format!("{place}.do.await.up_to: {why}"))?;
+                    demand(
+                        wait.up_to.is_some() || wait.otherwise.is_none(),
+                        &format!("{place}.do.await.else"),
+                        || "`else` without `up_to` never happens: say how long the payer may take".into(),
+                    )?;
+                    span_limit(wait.up_to, &format!("{place}.do.await.up_to"))?;
                 }
                 Action::Settle(_) => {}
             }
         }
         for (index, phase) in self.checkstatus.iter().enumerate() {
             let last = index + 1 == self.checkstatus.len();
-            phase.check(last).map_err(|why| format!("checkstatus[{index}]{why}"))?;
+            phase.check(last).map_err(within(&format!("checkstatus[{index}]")))?;
         }
         Ok(())
     }
 
-    fn check_answer(&self) -> Result<(), String> {
+    fn check_answer(&self) -> Result<(), Wrong> {
         let Script { decision, wait, fault, .. } = &self.answer;
         if let Decision::Refused(refused) = decision {
             let code = refused.retcode.0;
-            demand(code != ReturnCode::TransactionNotFound, ".refused.retcode", || {
+            demand(code != ReturnCode::TransactionNotFound, "refused.retcode", || {
                 "611 is an answer of checkstatus: put it under checkstatus".into()
             })?;
-            demand(code.is_processors() || (self.steps.is_empty() && self.checkstatus.is_empty()), ".refused", || {
+            demand(code.is_processors() || (self.steps.is_empty() && self.checkstatus.is_empty()), "refused", || {
                 "with this code no transaction comes to exist: leave steps and checkstatus out".into()
             })?;
         }
         match wait {
             Some(Wait::Postback) => {
                 let first = self.steps.iter().position(|step| matches!(step.action, Action::Postback(_)));
-                let first = first.ok_or(".wait: there is no postback among the steps to wait for")?;
+                let first =
+                    first.ok_or_else(|| Wrong::at("wait", "there is no postback among the steps to wait for"))?;
                 let at_once = |after: &Option<Span>| after.is_some_and(|span| span.0.is_zero());
                 let prompt = |step: &Step| at_once(&step.after) && !matches!(step.action, Action::Await(_));
                 let held = matches!(&self.steps[first].action, Action::Postback(posting) if posting.hold.is_some());
                 let soon = !held && self.steps[..=first].iter().all(prompt);
-                demand(soon, ".wait", || {
+                demand(soon, "wait", || {
                     "a client would wait for ever on a paused clock: give each step up to the postback \"after\": \"0s\", and leave await and hold out".into()
                 })?;
             }
-            Some(Wait::For(span)) => span_limit(Some(span.0)).map_err(|why| format!(".wait: {why}"))?,
+            Some(Wait::For(span)) => span_limit(Some(*span), "wait")?,
             None => {}
         }
         fault.as_ref().map_or(Ok(()), check_fault)
@@ -93,30 +95,30 @@ impl Scenario {
 impl When {
     /// What in a condition on requests can never be, with its place.
     pub fn complaint(&self) -> Option<String> {
-        self.check().err().map(|why| format!("when{why}"))
+        self.check().err().map(|wrong| within("when")(wrong).to_string())
     }
 
     /// What in a condition on anything else can never be.
     pub fn matcher_complaint(&self) -> Option<String> {
-        self.check_matchers().err()
+        self.check_matchers().err().map(|wrong| within("match")(wrong).to_string())
     }
 
-    fn check_matchers(&self) -> Result<(), String> {
+    fn check_matchers(&self) -> Result<(), Wrong> {
         for (field, matcher) in &self.0 {
             let why = matcher.complaint(field);
-            why.map_or(Ok(()), |why| Err(format!(".{field}: {why}")))?;
+            why.map_or(Ok(()), |why| Err(Wrong::at(field, why)))?;
         }
         Ok(())
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), Wrong> {
         demand(!self.0.is_empty(), "", || {
             "an empty condition would take every payment: leave it out, and choose the scenario with --scenario".into()
         })?;
         self.check_matchers()?;
         for (field, matcher) in &self.0 {
             let required = Param::ALL.into_iter().any(|param| param.name() == &**field && param.always_required());
-            demand(!(required && *matcher == Matcher::Present(false)), &format!(".{field}"), || {
+            demand(!(required && *matcher == Matcher::Present(false)), field, || {
                 "never matches: a request without it is refused with 603 before a scenario is chosen".into()
             })?;
         }
@@ -127,16 +129,16 @@ impl When {
 impl Posting {
     /// Also for a postback that is asked for by hand.
     pub fn complaint(&self) -> Option<String> {
-        self.check().err()
+        self.check().err().map(|wrong| wrong.to_string())
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), Wrong> {
         let limit = Scenario::COUNT_LIMIT;
         demand((1..=limit).contains(&self.count), "count", || format!("write 1 to {limit}"))?;
         demand(self.count > 1 || self.every.0.is_zero(), "every", || {
             "nothing is repeated: say how often with `count`".into()
         })?;
-        span_limit(Some(self.every.0)).map_err(|why| format!("every: {why}"))?;
+        span_limit(Some(self.every), "every")?;
         demand(!self.until_acknowledged || self.count > 1, "until_acknowledged", || {
             "nothing is repeated: say how often at most with `count`".into()
         })?;
@@ -165,31 +167,28 @@ impl Posting {
 }
 
 impl Phase {
-    fn check(&self, last: bool) -> Result<(), String> {
-        demand(self.calls.is_none() || self.span.is_none(), "", || {
-            ": both calls and for: leave one of them out".into()
-        })?;
-        demand(self.calls != Some(0), ".calls", || "0 calls would never be answered: write at least 1".into())?;
-        span_limit(self.span.map(|span| span.0)).map_err(|why| format!(".for: {why}"))?;
+    fn check(&self, last: bool) -> Result<(), Wrong> {
+        demand(self.calls.is_none() || self.span.is_none(), "", || "both calls and for: leave one of them out".into())?;
+        demand(self.calls != Some(0), "calls", || "0 calls would never be answered: write at least 1".into())?;
+        span_limit(self.span, "for")?;
+        span_limit(self.wait, "wait")?;
         let endless = self.calls.is_none() && self.span.is_none();
-        demand(last || !endless, "", || {
-            ": it never ends, so the next one never comes: give it `calls` or `for`".into()
-        })?;
+        demand(last || !endless, "", || "it never ends, so the next one never comes: give it `calls` or `for`".into())?;
         demand(self.status.is_none() || self.refused.is_none(), "", || {
-            ": both status and refused: leave one of them out".into()
+            "both status and refused: leave one of them out".into()
         })?;
         self.fault.as_ref().map_or(Ok(()), check_fault)
     }
 }
 
-fn check_fault(fault: &Fault) -> Result<(), String> {
+fn check_fault(fault: &Fault) -> Result<(), Wrong> {
     match fault {
         Fault::Http(http) => {
-            demand((200..=599).contains(&http.status), ".fault.http.status", || "write 200 to 599".into())
+            demand((200..=599).contains(&http.status), "fault.http.status", || "write 200 to 599".into())
         }
         Fault::Trickle(pause) => {
             let bounds = Duration::from_millis(1)..=Duration::from_secs(10);
-            demand(bounds.contains(&pause.0), ".fault.trickle", || "write a pause from 1ms to 10s".into())
+            demand(bounds.contains(&pause.0), "fault.trickle", || "write a pause from 1ms to 10s".into())
         }
         _ => Ok(()),
     }
@@ -198,12 +197,37 @@ fn check_fault(fault: &Fault) -> Result<(), String> {
 /// Longer than this is taken for a mistake.
 const SPAN_LIMIT: Duration = Duration::from_secs(10 * 366 * 86_400);
 
-fn span_limit(span: Option<Duration>) -> Result<(), String> {
-    let within = span.is_none_or(|span| span <= SPAN_LIMIT);
-    if within { Ok(()) } else { Err("more than ten years: write a shorter span".into()) }
+fn span_limit(span: Option<Span>, place: &str) -> Result<(), Wrong> {
+    let within = span.is_none_or(|span| span.0 <= SPAN_LIMIT);
+    demand(within, place, || "more than ten years: write a shorter span".into())
 }
 
-fn demand(holds: bool, place: &str, why: impl FnOnce() -> String) -> Result<(), String> {
-    let colon = if place.is_empty() { "" } else { ": " };
-    if holds { Ok(()) } else { Err(format!("{place}{colon}{}", why())) }
+/// What is wrong, and where.
+struct Wrong {
+    place: String,
+    why: String,
+}
+
+impl Wrong {
+    fn at(place: &str, why: impl Into<String>) -> Wrong {
+        Wrong { place: place.into(), why: why.into() }
+    }
+}
+
+impl std::fmt::Display for Wrong {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.place, self.why)
+    }
+}
+
+/// Moves a place into what it is part of.
+fn within(outer: &str) -> impl Fn(Wrong) -> Wrong {
+    move |Wrong { place, why }| {
+        let place = if place.is_empty() { outer.to_owned() } else { format!("{outer}.{place}") };
+        Wrong { place, why }
+    }
+}
+
+fn demand(holds: bool, place: &str, why: impl FnOnce() -> String) -> Result<(), Wrong> {
+    if holds { Ok(()) } else { Err(Wrong::at(place, why())) }
 }

@@ -202,7 +202,7 @@ fn wanted(when: &When) -> String {
 }
 
 fn check(when: &When) -> Result<(), String> {
-    when.matcher_complaint().map_or(Ok(()), |why| Err(format!("match{why}")))
+    when.matcher_complaint().map_or(Ok(()), Err)
 }
 
 /// A search that goes on where it stopped.

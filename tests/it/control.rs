@@ -1,0 +1,420 @@
+//! The control API over real sockets, as a test of an integration uses it.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::harness::{Running, authorization, exchange, json_of, status};
+use crate::receiver::Receiver;
+
+/// Calls the API over plain HTTP; status and JSON.
+async fn api(running: &Running, method: &str, path: &str, body: Value) -> (u16, Value) {
+    let answer = raw(running, method, path, &body.to_string(), "").await;
+    (status(&answer), json_of(&answer))
+}
+
+async fn raw(running: &Running, method: &str, path: &str, body: &str, headers: &str) -> String {
+    let request = format!(
+        "{method} /__sandbox/api/{path} HTTP/1.1\r\nHost: localhost:{}\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+        running.port(),
+        body.len()
+    );
+    running.raw_plain(&request).await
+}
+
+async fn get(running: &Running, path: &str) -> Value {
+    let (status, value) = api(running, "GET", path, json!({})).await;
+    assert_eq!(status, 200, "{path}: {value}");
+    value
+}
+
+async fn ok(running: &Running, method: &str, path: &str, body: Value) -> Value {
+    let (status, value) = api(running, method, path, body).await;
+    assert!((200..300).contains(&status), "{method} {path}: {value}");
+    value
+}
+
+async fn paid(running: &Running, refid: &str, msisdn: &str, returl: &str) -> String {
+    let answer = running
+        .pay(|body| {
+            (body["refid"], body["msisdn"], body["returl"]) = (json!(refid), json!(msisdn), json!(returl));
+        })
+        .await;
+    answer["tid"].as_str().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a_test_pays_advances_waits_and_verifies_without_a_sleep() {
+    let (running, shop) = (Running::start().await, Receiver::acknowledging().await);
+    let tid = paid(&running, "ORDER-1", "0780000102", &shop.url("/")).await;
+    let advanced = ok(&running, "POST", "clock/advance", json!({ "by": "1s" })).await;
+    assert_eq!((&advanced["complete"], &advanced["now"]), (&json!(true), &json!("2026-01-31T12:00:06.000Z")));
+    let waited = ok(
+        &running,
+        "POST",
+        "wait",
+        json!({ "for": "delivery", "match": { "refid": "ORDER-1", "verdict": "acknowledged", "body.statusid": "01" }, "count": 2 }),
+    )
+    .await;
+    assert_eq!(waited["matched"].as_array().unwrap().len(), 2);
+    let verified = ok(
+        &running,
+        "POST",
+        "verify",
+        json!({ "expect": [
+            { "for": "delivery", "match": { "tid": tid }, "count": 2 },
+            { "for": "call", "match": { "action": "pay", "code": 0 }, "count": { "min": 1, "max": 1 } },
+            { "for": "transaction", "match": { "status": "successful" } }
+        ] }),
+    )
+    .await;
+    assert_eq!(verified["holds"], true);
+    let one = get(&running, "transactions/ORDER-1").await;
+    assert_eq!(one["tid"], tid);
+    let timeline: Vec<&str> =
+        one["timeline"].as_array().unwrap().iter().map(|entry| entry["event"].as_str().unwrap()).collect();
+    assert_eq!(timeline, ["call", "settled", "delivery", "delivery"]);
+}
+
+#[tokio::test]
+async fn a_wait_in_vain_tells_what_came_nearest_and_why_it_did_not_match() {
+    let running = Running::start().await;
+    paid(&running, "ORDER-1", "0783300000", "http://127.0.0.1:1/").await;
+    let wait =
+        json!({ "for": "transaction", "match": { "refid": "ORDER-1", "status": "successful" }, "timeout": "50ms" });
+    let (status, problem) = api(&running, "POST", "wait", wait).await;
+    assert_eq!(status, 408);
+    let error = &problem["error"];
+    assert!(error["message"].as_str().unwrap().contains("status is 'pending', wanted 'successful'"), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("the clock is paused"), "{error}");
+    assert_eq!(error["details"]["nearest"]["refid"], "ORDER-1");
+
+    let verify = json!({ "expect": [{ "for": "delivery", "match": { "refid": "ORDER-1" } }] });
+    let (status, problem) = api(&running, "POST", "verify", verify).await;
+    assert_eq!(status, 409);
+    let message = problem["error"]["message"].as_str().unwrap();
+    assert!(message.contains("wanted at least 1 deliveries with refid 'ORDER-1', found 0"), "{message}");
+}
+
+#[tokio::test]
+async fn a_wait_ends_as_soon_as_it_is_met() {
+    let running = Running::start().await;
+    let wait = json!({ "for": "transaction", "match": { "refid": "ORDER-1", "status": "failed" }, "timeout": "5m" });
+    let waiting = api(&running, "POST", "wait", wait);
+    let acting = async {
+        paid(&running, "ORDER-1", "0780000003", "http://127.0.0.1:1/").await;
+        ok(&running, "POST", "transactions/ORDER-1/settle", json!({ "statusid": "02", "statusdesc": "No" })).await
+    };
+    let ((status, met), settled) = tokio::join!(waiting, acting);
+    assert_eq!((status, &met["matched"][0]["statusdesc"]), (200, &json!("No")));
+    assert_eq!(settled["status"], "failed");
+}
+
+#[tokio::test]
+async fn postbacks_by_hand_and_replays_answer_with_their_delivery() {
+    let (running, mut shop) = (Running::start().await, Receiver::acknowledging().await);
+    let tid = paid(&running, "ORDER-1", "0780000003", &shop.url("/")).await;
+    let posted =
+        ok(&running, "POST", &format!("transactions/{tid}/postbacks"), json!({ "fields": { "fee": 7 } })).await;
+    assert_eq!((&posted["verdict"], &posted["id"]), (&json!("acknowledged"), &json!(1)));
+    let replayed = ok(&running, "POST", "deliveries/1/replay", json!({})).await;
+    assert_eq!((&replayed["id"], &replayed["body"]), (&json!(2), &posted["body"]));
+    assert_eq!(shop.taken().unwrap(), shop.taken().unwrap(), "byte for byte");
+    let curl = raw(&running, "GET", "deliveries/1?as=curl", "", "").await;
+    assert!(curl.contains("curl --request POST http://127.0.0.1:") && curl.contains(r#""fee":7"#), "{curl}");
+    let har = get(&running, "deliveries?as=har").await;
+    assert_eq!(har["log"]["entries"].as_array().unwrap().len(), 2);
+    assert_eq!(har["log"]["entries"][0]["response"]["status"], 200);
+}
+
+#[tokio::test]
+async fn lists_are_filtered_and_paged() {
+    let running = Running::start().await;
+    for number in 0..5 {
+        paid(&running, &format!("R{number}"), if number % 2 == 0 { "0780000002" } else { "0783300000" }, "/").await;
+    }
+    ok(&running, "POST", "clock/settle", json!({})).await;
+    let refids = |page: &Value| -> Vec<String> {
+        let all = page["transactions"].as_array().unwrap().iter();
+        all.map(|one| one["refid"].as_str().unwrap().to_owned()).collect()
+    };
+    let first = get(&running, "transactions?limit=2").await;
+    assert_eq!(refids(&first), ["R4", "R3"]);
+    let before = first["next_before"].as_str().unwrap();
+    let second = get(&running, &format!("transactions?limit=3&before={before}")).await;
+    assert_eq!((refids(&second), &second["next_before"]), (vec!["R2".into(), "R1".into(), "R0".into()], &Value::Null));
+    for (filter, expected) in [
+        ("status=failed", 3),
+        ("status=successful", 2),
+        ("msisdn=%2B250780000002", 3),
+        ("scenario=approve", 2),
+        ("refid=R1", 1),
+        ("merchant=no_api_access", 0),
+    ] {
+        assert_eq!(refids(&get(&running, &format!("transactions?{filter}")).await).len(), expected, "{filter}");
+    }
+    assert_eq!(get(&running, "deliveries?verdict=failed&limit=1").await["deliveries"].as_array().unwrap().len(), 1);
+    let journal = get(&running, "journal?after=2&limit=2").await;
+    assert_eq!((&journal["after"], &journal["evicted"]), (&json!(4), &json!(0)));
+}
+
+#[tokio::test]
+async fn scenarios_and_the_queue_change_at_run_time() {
+    let running = Running::start().await;
+    let own = json!({ "answer": { "refused": { "retcode": 607 } } });
+    ok(&running, "PUT", "scenarios/broke", own).await;
+    ok(&running, "POST", "next", json!({ "scenario": "broke" })).await;
+    ok(&running, "POST", "next", json!({ "scenario": { "answer": { "fields": { "retcode": 699 } } } })).await;
+    assert_eq!(get(&running, "next").await["next"].as_array().unwrap().len(), 2);
+    assert_eq!(running.pay(|_| {}).await["retcode"], 607);
+    assert_eq!(running.pay(|body| body["refid"] = json!("B")).await["retcode"], 699);
+    assert_eq!(running.pay(|body| body["refid"] = json!("C")).await["retcode"], 0);
+    assert_eq!(api(&running, "DELETE", "scenarios/approve", json!({})).await.0, 409);
+    ok(&running, "PUT", "scenarios/chain", json!({ "chain": ["broke", "approve"] })).await;
+    assert_eq!(api(&running, "DELETE", "scenarios/broke", json!({})).await.0, 409, "a chain needs it");
+    ok(&running, "DELETE", "scenarios/chain", json!({})).await;
+    ok(&running, "DELETE", "scenarios/broke", json!({})).await;
+    assert_eq!(api(&running, "GET", "scenarios/broke", json!({})).await.0, 404);
+}
+
+#[tokio::test]
+async fn merchants_are_made_changed_and_taken_away() {
+    let running = Running::start().await;
+    let shop = json!({ "password": "secret", "retailers": { "02": "disabled" }, "profile": "portal", "key": "K" });
+    ok(&running, "PUT", "merchants/shop", shop).await;
+    let call = |headers: &str| {
+        use base64::Engine;
+        let encoded = base64::engine::general_purpose::STANDARD.encode("shop:secret");
+        let request = crate::harness::post("/", &crate::core::good_pay().to_string(), headers);
+        request.replace(&authorization(), &format!("Authorization: Basic {encoded}\r\n"))
+    };
+    let answer = json_of(&running.raw(&call("")).await);
+    assert_eq!((&answer["retcode"], &answer["reply"]), (&json!(601), &json!("INVALID_API_KEY")), "its own profile");
+    assert_eq!(json_of(&running.raw(&call("Kpay-Key: K\r\n")).await)["retcode"], 600, "retailer not enabled");
+    ok(&running, "DELETE", "merchants/shop", json!({})).await;
+    assert_eq!(json_of(&running.raw(&call("")).await)["retcode"], 600, "unknown user, by everybody's profile");
+    let (status, problem) = api(&running, "PUT", "merchants/shop", json!({ "whitelist": ["nowhere"] })).await;
+    assert_eq!(status, 400);
+    assert!(problem["error"]["message"].as_str().unwrap().contains("whitelist[0]"), "{problem}");
+}
+
+#[tokio::test]
+async fn the_clock_is_paused_resumed_and_refuses_what_cannot_be() {
+    let running = Running::start().await;
+    assert_eq!(get(&running, "clock").await["mode"], "paused");
+    ok(&running, "POST", "clock/resume", json!({})).await;
+    let (status, problem) = api(&running, "POST", "clock/advance", json!({ "by": "1s" })).await;
+    assert_eq!((status, &problem["error"]["code"]), (409, &json!("clock-runs")));
+    // A clock that goes on wakes the scheduler: this payment's postback comes by itself.
+    paid(&running, "ORDER-1", "0783300000", "http://127.0.0.1:1/").await;
+    ok(&running, "POST", "wait", json!({ "for": "delivery", "match": { "refid": "ORDER-1" } })).await;
+    let paused = ok(&running, "POST", "clock/pause", json!({})).await;
+    assert_eq!(get(&running, "clock").await["now"], paused["now"]);
+    let century = ok(&running, "POST", "clock/advance", json!({ "by": "876000h" })).await;
+    assert!(century["now"].as_str().unwrap().starts_with("2126-01-07T"), "{century}");
+    for body in [json!({}), json!({ "by": "-1s" }), json!({ "by": "soon" }), json!({ "to": "2020-01-01T00:00:00Z" })] {
+        assert_eq!(api(&running, "POST", "clock/advance", body).await.0, 400);
+    }
+}
+
+#[tokio::test]
+async fn an_hour_of_a_thousand_payments_is_advanced_through_in_order() {
+    let running = Running::start().await;
+    running.sandbox.door().apply(|gateway, now| {
+        for number in 0..1000 {
+            let mut body = crate::core::good_pay();
+            body["refid"] = json!(number);
+            body["returl"] = json!("/");
+            body["msisdn"] = json!(if number % 2 == 0 { "0780000105" } else { "0780000005" });
+            let body = body.to_string();
+            let answered = gateway.handle_call(&crate::core::good_call(body.as_bytes()), now);
+            assert!(answered.refusal.is_none());
+        }
+    });
+    let advanced = ok(&running, "POST", "clock/advance", json!({ "by": "1h" })).await;
+    assert_eq!(advanced["complete"], true);
+    let times: Vec<_> = running.sandbox.read(|gateway| gateway.journal().after(0).map(|entry| entry.at).collect());
+    assert!(times.is_sorted());
+    assert_eq!(running.sandbox.read(|gateway| gateway.journal().deliveries().count()), 1000);
+}
+
+#[tokio::test]
+async fn the_same_calls_over_real_sockets_give_the_same_journal_byte_for_byte() {
+    let run = async |shop: &Receiver| {
+        let running = Running::start().await;
+        for (number, payer) in ["0783300000", "0780000102", "0780000602", "0780000106", "0780000104"].iter().enumerate()
+        {
+            paid(&running, &format!("R{number}"), payer, &shop.url("/")).await;
+        }
+        ok(&running, "POST", "clock/advance", json!({ "by": "1h" })).await;
+        let entries: Vec<String> = running.sandbox.read(|gateway| {
+            gateway.journal().after(0).map(|entry| kpay_sandbox::view::entry(entry).to_string()).collect()
+        });
+        entries
+    };
+    let shop = Receiver::acknowledging().await;
+    let (first, second) = (run(&shop).await, run(&shop).await);
+    assert!(first.len() > 12);
+    assert_eq!(first, second);
+}
+
+#[tokio::test]
+async fn everything_is_saved_restored_reset_and_covered() {
+    let running = Running::start().await;
+    paid(&running, "ORDER-1", "0780000002", "/").await;
+    paid(&running, "ORDER-2", "0780000604", "/").await;
+    let saved = get(&running, "state").await;
+    let coverage = get(&running, "coverage?merchant=your_username").await;
+    let met = |list: &str, name: &str, value: Value| {
+        let all = coverage[list].as_array().unwrap().iter();
+        all.filter(|one| one[name] == value).map(|one| one["met"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!((met("codes", "code", json!(604)), met("scenarios", "scenario", json!("decline"))), (vec![1], vec![1]));
+    ok(&running, "POST", "reset", json!({ "merchant": "no_api_access" })).await;
+    assert_eq!(get(&running, "transactions").await["transactions"].as_array().unwrap().len(), 1);
+    ok(&running, "POST", "reset", json!({})).await;
+    assert_eq!(get(&running, "transactions").await["transactions"], json!([]));
+    ok(&running, "PUT", "state", saved).await;
+    ok(&running, "POST", "clock/settle", json!({})).await;
+    assert_eq!(get(&running, "transactions/ORDER-1").await["status"], "failed");
+    assert_eq!(api(&running, "PUT", "state", json!({ "version": "0" })).await.0, 400);
+    assert_eq!(get(&running, "info").await["profile"], "documented");
+}
+
+/// Reads a live stream until it holds a text.
+async fn until(stream: &mut (impl AsyncReadExt + Unpin), text: &str) -> String {
+    let mut read = String::new();
+    while !read.contains(text) {
+        let mut bytes = [0; 4096];
+        let reading = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut bytes));
+        let count = reading.await.expect("it comes in time").unwrap();
+        assert_ne!(count, 0, "it ended: {read}");
+        read += std::str::from_utf8(&bytes[..count]).unwrap();
+    }
+    read
+}
+
+#[tokio::test]
+async fn events_come_live_and_resume_where_they_stopped() {
+    let running = Running::start().await;
+    paid(&running, "ORDER-1", "0783300000", "/").await;
+    let follow = |headers: &str| format!("GET /__sandbox/api/events HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
+    let mut live = running.connect_plain().await;
+    live.write_all(follow("").as_bytes()).await.unwrap();
+    let head = until(&mut live, "the journal, live").await;
+    assert!(head.to_ascii_lowercase().contains("content-type: text/event-stream"), "{head}");
+    paid(&running, "ORDER-2", "0783300000", "/").await;
+    let event = until(&mut live, "\"refid\":\"ORDER-2\"").await;
+    assert!(event.contains("id: 2\nevent: call\ndata: {") && !event.contains("ORDER-1"), "{event}");
+    drop(live);
+    running.second().await;
+    let mut resumed = running.connect_plain().await;
+    resumed.write_all(follow("Last-Event-ID: 2\r\n").as_bytes()).await.unwrap();
+    let rest = until(&mut resumed, "id: 6").await;
+    assert!(rest.contains("id: 3\nevent: settled") && rest.contains("event: delivery"), "{rest}");
+}
+
+#[tokio::test]
+async fn a_web_page_can_neither_read_nor_drive_the_sandbox() {
+    let running = Running::start().await;
+    let from = async |headers: &str| {
+        let request =
+            format!("POST /__sandbox/api/reset HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n{headers}\r\n");
+        status(&exchange(running.connect_plain().await, request.as_bytes()).await)
+    };
+    let port = running.port();
+    assert_eq!(from(&format!("Host: localhost:{port}\r\n")).await, 200);
+    assert_eq!(from(&format!("Host: localhost:{port}\r\nOrigin: http://localhost:{port}\r\n")).await, 200);
+    assert_eq!(from("Host: 127.0.0.1\r\n").await, 200);
+    assert_eq!(from("Host: [::1]:8443\r\n").await, 200);
+    assert_eq!(from("Host: evil.example\r\n").await, 403, "DNS rebinding");
+    assert_eq!(from(&format!("Host: localhost:{port}\r\nOrigin: http://evil.example\r\n")).await, 403);
+    assert_eq!(from(&format!("Host: localhost:{port}\r\nOrigin: http://localhost:1\r\n")).await, 403);
+    assert_eq!(from(&format!("Host: localhost:{port}\r\nOrigin: null\r\n")).await, 403);
+    assert_eq!(from(&format!("Host: localhost:{port}\r\nSec-Fetch-Site: cross-site\r\n")).await, 403);
+}
+
+#[tokio::test]
+async fn beyond_this_machine_a_token_is_required_unless_told_otherwise() {
+    let beyond = |config: &mut kpay_sandbox::Config| config.listen = vec![([0, 0, 0, 0], 0).into()];
+    let closed = Running::with(beyond).await;
+    let (status_closed, problem) = api(&closed, "GET", "info", json!({})).await;
+    assert_eq!((status_closed, &problem["error"]["code"]), (403, &json!("closed")));
+    let open = Running::with(|config| {
+        beyond(config);
+        config.control_open = true;
+    })
+    .await;
+    assert_eq!(api(&open, "GET", "info", json!({})).await.0, 200);
+    let guarded = Running::with(|config| {
+        beyond(config);
+        config.control_token = Some("a-long-token".into());
+    })
+    .await;
+    for (header, expected) in
+        [("", 401), ("Authorization: Bearer wrong\r\n", 401), ("Authorization: bearer a-long-token\r\n", 200)]
+    {
+        assert_eq!(status(&raw(&guarded, "GET", "info", "", header).await), expected, "{header}");
+    }
+    assert_eq!(running_pays(&guarded).await, 0, "KPay's endpoint is open all the same");
+}
+
+async fn running_pays(running: &Running) -> u64 {
+    running.pay(|_| {}).await["retcode"].as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn wrong_input_is_answered_with_what_was_wrong_and_what_to_write() {
+    let running = Running::start().await;
+    for (method, path, body, expected, word) in [
+        ("GET", "nothing", "", 404, "GET /__sandbox/api lists"),
+        ("PATCH", "info", "", 405, "use GET"),
+        ("GET", "transactions?colour=red", "", 400, "'colour'"),
+        ("GET", "transactions?status=paid", "", 400, "pending, successful or failed"),
+        ("GET", "transactions?limit=many", "", 400, "'many'"),
+        ("GET", "transactions?merchant=nobody", "", 404, "'nobody'"),
+        ("GET", "transactions/none", "", 404, "'none'"),
+        ("POST", "transactions/none/settle", r#"{"statusid":"01"}"#, 404, "'none'"),
+        ("POST", "transactions/x/settle", r#"{"statusid":"03"}"#, 400, "statusid: a payment cannot settle as 03"),
+        ("POST", "transactions/x/postbacks", r#"{"count":0}"#, 404, "'x'"),
+        ("GET", "deliveries/none", "", 404, "'none'"),
+        ("POST", "wait", "", 400, "missing field `for`"),
+        ("POST", "wait", r#"{"for":"delivery","timeout":"6m"}"#, 400, "5m at most"),
+        ("POST", "wait", r#"{"for":"delivery","match":{"refid":[]}}"#, 400, "match.refid"),
+        ("POST", "wait", "{", 400, "EOF"),
+        ("POST", "verify", r#"{"expect":[]}"#, 400, "always hold"),
+        ("PUT", "scenarios/Own", "{}", 400, "small letters"),
+        ("PUT", "scenarios/own", r#"{"name":"other"}"#, 400, "not the 'own'"),
+        ("PUT", "scenarios/own", r#"{"steps":[{"do":"pay"}]}"#, 400, "steps[0].do"),
+        ("POST", "next", r#"{"scenario":"none"}"#, 404, "'none'"),
+        ("POST", "next", r#"{"scenario":"decline","times":0}"#, 400, "times"),
+        ("GET", "events?after=x", "", 400, "'x'"),
+    ] {
+        let answer = raw(&running, method, path, body, "").await;
+        let problem = json_of(&answer);
+        let text = format!("{} {}", problem["error"]["message"], problem["error"]["hint"]);
+        assert_eq!(status(&answer), expected, "{method} {path}: {text}");
+        assert!(text.contains(word), "{method} {path}: {text}");
+        assert!(!problem["error"]["hint"].as_str().unwrap().is_empty());
+    }
+    let huge = raw(&running, "POST", "wait", &"x".repeat(70_000), "").await;
+    assert_eq!(status(&huge), 413);
+}
+
+#[tokio::test]
+async fn every_endpoint_of_the_index_is_there() {
+    let running = Running::start().await;
+    paid(&running, "x", "0780000003", "/").await;
+    for (call, _) in kpay_sandbox::web::endpoints() {
+        let (method, path) = call.split_once(' ').unwrap();
+        if path == "events" {
+            continue; // it never ends; it has a test of its own
+        }
+        let path =
+            path.replace("{tid}", "x").replace("{id}", "1").replace("{name}", "none").replace("{username}", "none");
+        let (_, value) = api(&running, method, &path, json!({})).await;
+        let message = value["error"]["message"].as_str().unwrap_or_default();
+        assert!(!message.starts_with("there is no /") && value["error"]["code"] != "method", "{call}: {message}");
+    }
+}
