@@ -33,9 +33,13 @@ step formatting
 cargo fmt --check
 step lints
 cargo clippy --locked --all-targets -- -D warnings
-shellcheck tests/*.sh tests/clients/*.sh .ci/run
+shellcheck -x tests/*.sh tests/clients/*.sh tests/reproduce/*.sh .ci/run
 step tests
 cargo test --locked
+step a random walk of a million operations
+cargo test --locked --profile quick-release --test it a_random_walk
 step clients
 tests/clients/run.sh
+step every scenario in four languages
+tests/reproduce/run.sh
 step "all checks passed"

@@ -48,12 +48,15 @@ pub fn run() -> ExitCode {
 }
 
 /// The command line: whatever asks a running sandbox also takes what says which one.
-fn program() -> Program {
-    let remote = Remote::augment_subcommands(Program::new(""))
-        .get_subcommands()
-        .map(|one| one.get_name().to_owned())
-        .collect::<Vec<_>>();
-    remote.into_iter().fold(Cli::command(), |program, name| program.mut_subcommand(name, Target::augment_args))
+pub fn program() -> Program {
+    let remote = Remote::augment_subcommands(Program::new(""));
+    remote.get_subcommands().map(Program::get_name).fold(Cli::command(), |program, name| {
+        program.mut_subcommand(name, |command| {
+            // Further arguments would bring their own description along.
+            let about = command.get_about().cloned().unwrap_or_default();
+            Target::augment_args(command).about(about)
+        })
+    })
 }
 
 /// Ends with a sentence.

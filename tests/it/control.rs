@@ -45,7 +45,7 @@ async fn paid(running: &Running, refid: &str, msisdn: &str, returl: &str) -> Str
 }
 
 #[tokio::test]
-async fn a_test_pays_advances_waits_and_verifies_without_a_sleep() {
+async fn a_test_pays_advances_waits_and_verifies_and_never_sleeps() {
     let (running, shop) = (Running::start().await, Receiver::acknowledging().await);
     let tid = paid(&running, "ORDER-1", "0780000102", &shop.url("/")).await;
     let advanced = ok(&running, "POST", "clock/advance", json!({ "by": "1s" })).await;

@@ -83,6 +83,52 @@ fn the_flags_are_those_of_the_program() {
 }
 
 #[test]
+fn the_endpoints_are_those_of_the_program() {
+    let rows: Vec<String> = first_cells("Control API");
+    let endpoints: Vec<(&str, &str)> = kpay_sandbox::web::endpoints().collect();
+    assert_eq!(rows, endpoints.iter().map(|(call, _)| (*call).to_owned()).collect::<Vec<_>>());
+    let readme = readme();
+    for (call, does) in endpoints {
+        assert!(readme.contains(&format!("| `{call}` | {does} |")), "{call}: {does}");
+    }
+}
+
+#[test]
+fn the_commands_are_those_of_the_program() {
+    let program = kpay_sandbox::cli::program();
+    let commands: Vec<(String, String)> = program
+        .get_subcommands()
+        .map(|command| (command.get_name().to_owned(), command.get_about().unwrap().to_string()))
+        .collect();
+    assert_eq!(first_cells("Command line"), commands.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>());
+    let readme = readme();
+    for (name, about) in commands {
+        assert!(readme.contains(&format!("| `{name}` | {about} |")), "{name}: {about}");
+    }
+}
+
+/// Every part of the language stands in README's table, and README's own scenario is sound.
+#[test]
+fn the_language_is_that_of_the_schema() {
+    let readme = readme();
+    let schema: serde_json::Value = serde_json::from_str(include_str!("../../fixtures/scenario.schema.json")).unwrap();
+    let (_, section) = readme.split_once("## Scenarios of your own").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    for place in
+        ["/properties", "/$defs/posting/properties", "/$defs/phase/properties", "/$defs/answer/oneOf/1/properties"]
+    {
+        for name in schema.pointer(place).unwrap().as_object().unwrap().keys() {
+            let told = section.contains(&format!("`{name}`")) || section.contains(&format!(".{name}`"));
+            let obvious = ["$schema", "name", "description", "grade", "chaos"].contains(&&**name);
+            assert!(told || obvious, "{place}/{name}");
+        }
+    }
+    let example = section.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+    let scenario: kpay_sandbox::gateway::scenario::Scenario = serde_json::from_str(example).unwrap();
+    assert_eq!(scenario.complaint(), None);
+}
+
+#[test]
 fn the_profiles_are_those_of_the_fixtures() {
     let header = "| | `documented` | `observed` | `portal` |";
     assert!(readme().contains(header));

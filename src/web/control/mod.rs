@@ -87,7 +87,10 @@ const ENDPOINTS: [(&str, &str); 32] = [
     ("POST deliveries/{id}/replay", "the same bytes again"),
     ("GET journal", "numbered record; after, limit, merchant, tid"),
     ("GET events", "the same, live (SSE); after or Last-Event-ID, merchant"),
-    ("POST wait", "until {\"for\": \"call|transaction|delivery\", \"match\": {…}} is met; timeout"),
+    (
+        "POST wait",
+        "until {\"for\": \"delivery\", \"match\": {…}} is met, or a call or a transaction; count, after, timeout",
+    ),
     ("POST verify", "that what happened is as expected, {\"expect\": [{\"for\", \"match\", \"count\"}]}"),
     ("GET clock", "now, whether it is paused, what is due next"),
     ("POST clock/pause", "stop the clock"),
