@@ -434,3 +434,11 @@ fn chaos_takes_its_share_by_the_seed_and_changes_no_id() {
         chaos.iter().filter(|(.., choice)| *choice == Choice::Chaos).map(|(_, name, _)| name).collect();
     assert!(names.len() > 10 && !names.iter().any(|name| ***name == *"reordered-postbacks"), "{names:?}");
 }
+
+#[test]
+fn every_built_in_scenario_is_reproduced_in_other_languages_too() {
+    let rows = include_str!("../reproduce/expected.tsv").lines().map(|row| row.split('\t').next().unwrap().to_owned());
+    let core = Core::new("documented");
+    let known = core.gateway.repertoire().of(None).map(|known| known.scenario.name.to_string());
+    assert_eq!(rows.collect::<BTreeSet<_>>(), known.collect::<BTreeSet<_>>());
+}
