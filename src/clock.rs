@@ -84,3 +84,24 @@ fn times(span: Duration, factor: f64) -> Duration {
 pub fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fast_clock_waits_less_and_a_paused_one_for_ever() {
+        let start = Timestamp::from_unix_seconds(1_000_000);
+        let mut clock = Clock::start(ClockMode::Running, Some(start), 1000.0);
+        let wait = clock.until(start.after(Duration::from_secs(100))).unwrap();
+        assert!(wait <= Duration::from_millis(100) && wait > Duration::ZERO, "{wait:?}");
+        clock.pause();
+        let stopped = clock.now();
+        assert_eq!((clock.now(), clock.until(stopped.after(Duration::from_secs(1)))), (stopped, None));
+        clock.advance_to(stopped.after(Duration::from_secs(5)));
+        clock.advance_to(stopped);
+        assert_eq!(clock.now(), stopped.after(Duration::from_secs(5)), "never back");
+        clock.resume();
+        assert!(clock.now() >= stopped.after(Duration::from_secs(5)) && !clock.is_paused());
+    }
+}

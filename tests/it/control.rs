@@ -296,6 +296,35 @@ async fn until(stream: &mut (impl AsyncReadExt + Unpin), text: &str) -> String {
 }
 
 #[tokio::test]
+async fn a_hundred_tenants_in_parallel_never_see_each_other() {
+    let running = std::sync::Arc::new(Running::with(|config| config.open = true).await);
+    let tenant = async |running: std::sync::Arc<Running>, number: usize| {
+        use base64::Engine;
+        let name = format!("tenant-{number}");
+        let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{name}:any"));
+        let call = crate::harness::post("/", &crate::core::good_pay().to_string(), "");
+        let call = call.replace(&authorization(), &format!("Authorization: Basic {encoded}\r\n"));
+        assert_eq!(json_of(&running.raw(&call).await)["retcode"], 0);
+        assert_eq!(json_of(&running.raw(&call).await)["retcode"], 608);
+        ok(&running, "POST", &format!("reset?merchant={name}"), json!({})).await;
+        let next =
+            json!({ "scenario": if number.is_multiple_of(2) { "retcode-607" } else { "immediate" }, "merchant": name });
+        ok(&running, "POST", "next", next).await;
+        let answer = json_of(&running.raw(&call).await);
+        assert_eq!(answer["retcode"], if number.is_multiple_of(2) { 607 } else { 0 });
+        let seen = get(&running, &format!("transactions?merchant={name}")).await;
+        assert_eq!(seen["transactions"].as_array().unwrap().len(), 1);
+        let verify = json!({ "expect": [{ "for": "call", "count": 1 }] });
+        ok(&running, "POST", &format!("verify?merchant={name}"), verify).await;
+    };
+    let mut tenants = tokio::task::JoinSet::new();
+    for number in 0..100 {
+        tenants.spawn(tenant(std::sync::Arc::clone(&running), number));
+    }
+    assert_eq!(tenants.join_all().await.len(), 100);
+}
+
+#[tokio::test]
 async fn events_come_live_and_resume_where_they_stopped() {
     let running = Running::start().await;
     paid(&running, "ORDER-1", "0783300000", "/").await;

@@ -6,6 +6,7 @@ mod receiver;
 
 mod bad_input;
 mod certificates;
+mod commands;
 mod control;
 mod faults;
 mod golden;

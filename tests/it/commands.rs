@@ -1,0 +1,122 @@
+//! The subcommands that ask a running sandbox, as the program itself.
+
+use std::process::{Command, Output};
+
+use kpay_sandbox::Config;
+use serde_json::{Value, json};
+
+use crate::harness::Running;
+
+struct Terminal {
+    url: String,
+    folder: tempfile::TempDir,
+}
+
+impl Terminal {
+    fn of(running: &Running) -> Terminal {
+        let url = format!("http://127.0.0.1:{}", running.port());
+        Terminal { url, folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// Exit code, standard output, standard error.
+    async fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kpay-sandbox"));
+        command.args(arguments).current_dir(self.folder.path()).env("KPAY_SANDBOX_CONTROL", &self.url);
+        command.env_remove("KPAY_SANDBOX_CONTROL_TOKEN");
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let Output { status, stdout, stderr } = output;
+        (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+    }
+
+    async fn ok(&self, arguments: &[&str]) -> String {
+        let (code, out, error) = self.run(arguments).await;
+        assert_eq!(code, 0, "{arguments:?}: {error}");
+        out
+    }
+}
+
+async fn paying(change: impl FnOnce(&mut Config)) -> (Running, Terminal) {
+    let running = Running::with(change).await;
+    running.pay(|body| (body["msisdn"], body["returl"]) = (json!("0780000003"), json!("/"))).await;
+    let terminal = Terminal::of(&running);
+    (running, terminal)
+}
+
+#[tokio::test]
+async fn a_story_is_told_from_the_terminal() {
+    let (running, terminal) = paying(|_| {}).await;
+    assert!(terminal.ok(&["status"]).await.contains("clock.mode           paused"));
+    let table = terminal.ok(&["transactions"]).await;
+    assert!(
+        table.starts_with("tid ") && table.contains("ORDER-1  0780000003  5000    RWF       pending  pending"),
+        "{table}"
+    );
+    assert!(
+        terminal.ok(&["settle", "ORDER-1", "02", "--text", "No money"]).await.contains("statusdesc           No money")
+    );
+    terminal.ok(&["wait", "transaction", "refid=ORDER-1", "status=failed"]).await;
+    let waited = terminal.ok(&["wait", "delivery", "refid=ORDER-1", "-o", "json"]).await;
+    assert_eq!(serde_json::from_str::<Value>(&waited).unwrap()["matched"][0]["verdict"], "failed");
+    assert!(terminal.ok(&["postback", "ORDER-1", r#"{"fields": {"fee": 1}}"#]).await.contains(r#""fee":1"#));
+    assert!(terminal.ok(&["replay", "2"]).await.contains("id                   3"));
+    assert!(terminal.ok(&["deliveries", "2", "--as", "curl"]).await.starts_with("curl --request POST / "));
+    assert_eq!(terminal.ok(&["deliveries", "--where", "verdict=failed"]).await.lines().count(), 4);
+    terminal.ok(&["next", "retcode-607", "--times", "2", "--when", r#"{"amount": 5000}"#]).await;
+    assert_eq!(running.pay(|body| body["refid"] = json!("B")).await["retcode"], 607);
+    assert!(terminal.ok(&["next"]).await.contains("retcode-607"));
+    assert_eq!(terminal.ok(&["next", "--clear"]).await, "none\n");
+    assert!(terminal.ok(&["advance", "30s"]).await.contains("complete             true"));
+    assert!(terminal.ok(&["advance"]).await.contains("2026-01-31T12:00:35.000Z"));
+    assert!(terminal.ok(&["logs"]).await.contains("settled"));
+    assert!(terminal.ok(&["coverage"]).await.contains("met: "));
+    terminal.ok(&["clock", "resume"]).await;
+    assert!(terminal.ok(&["clock"]).await.contains("running"));
+    terminal.ok(&["verify", r#"[{"for": "call", "count": 2}]"#]).await;
+    terminal.ok(&["reset", "--merchant", "your_username"]).await;
+    assert_eq!(terminal.ok(&["transactions"]).await, "none\n");
+}
+
+#[tokio::test]
+async fn scenarios_and_everything_else_are_changed_from_the_terminal() {
+    let (running, terminal) = paying(|_| {}).await;
+    let file = terminal.folder.path().join("own.json");
+    std::fs::write(&file, r#"{"answer": {"refused": {"retcode": 605}}}"#).unwrap();
+    terminal.ok(&["scenarios", "own", "--put", "own.json"]).await;
+    assert!(terminal.ok(&["scenarios"]).await.contains("own "));
+    terminal
+        .ok(&["api", "PUT", "merchants/your_username", r#"{"password": "your_password", "scenario": "own"}"#])
+        .await;
+    assert_eq!(running.pay(|body| body["refid"] = json!("B")).await["retcode"], 605);
+    assert!(terminal.ok(&["merchants"]).await.contains("your_username  true        own"));
+    let (code, _, error) = terminal.run(&["scenarios", "approve", "--delete"]).await;
+    assert!(code == 1 && error.contains("'approve' was not added at run time"), "{code} {error}");
+    terminal.ok(&["scenarios", "own", "--delete"]).await;
+}
+
+#[tokio::test]
+async fn what_is_not_met_is_exit_4_and_what_cannot_be_asked_is_a_sentence() {
+    let (_running, terminal) = paying(|_| {}).await;
+    for (arguments, expected, word) in [
+        (&["wait", "delivery", "refid=ORDER-1", "--timeout", "50ms"][..], 4, "there were no deliveries at all"),
+        (&["verify", r#"[{"for": "delivery"}]"#], 4, "wanted at least 1 deliveries"),
+        (&["settle", "NONE"], 1, "there is no transaction"),
+        (&["status", "--control", "http://127.0.0.1:1"], 1, "no sandbox answers at http://127.0.0.1:1"),
+        (&["status", "--control", "https://localhost"], 2, "write http://"),
+        (&["next", "decline", "--when", "amount"], 2, "is not JSON"),
+        (&["wait", "delivery", "refid"], 2, "write FIELD=VALUE"),
+        (&["scenarios", "own", "--put", "missing.json"], 2, "missing.json"),
+        (&["api", "GET", "nothing"], 1, "there is no /__sandbox/api/nothing"),
+    ] {
+        let (code, _, error) = terminal.run(arguments).await;
+        assert_eq!(code, expected, "{arguments:?}: {error}");
+        assert!(error.contains(word), "{arguments:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_sent_when_there_is_one() {
+    let (_running, terminal) = paying(|config| config.control_token = Some("a-long-token".into())).await;
+    let (code, _, error) = terminal.run(&["status"]).await;
+    assert!(code == 1 && error.contains("a bearer token is required"), "{error}");
+    terminal.ok(&["status", "--token", "a-long-token"]).await;
+}
