@@ -48,8 +48,12 @@ pub async fn write(
         }
         journal.mark_unchanged();
         loop {
-            let entries: Vec<Entry> =
-                door.read(|gateway| gateway.journal().after(cursor).take(BATCH).cloned().collect());
+            let entries: Vec<Entry> = door.read(|gateway| {
+                let journal = gateway.journal();
+                // Another world was restored: what happened there was told there.
+                cursor = cursor.min(journal.last());
+                journal.after(cursor).take(BATCH).cloned().collect()
+            });
             // Whoever read us is gone: the sandbox goes on without a log.
             if out.write_all(&text(&entries, &mut cursor, format)).and_then(|()| out.flush()).is_err() {
                 return;

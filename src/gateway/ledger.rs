@@ -116,6 +116,17 @@ impl Ledger {
         self.transactions.iter().flatten()
     }
 
+    /// At most `count` of them, from a place on; forgotten ones leave places empty. For readers that must not look at
+    /// all of them at once; places from [`Ledger::places`] on are empty.
+    pub fn page(&self, from: usize, count: usize) -> impl Iterator<Item = &Transaction> {
+        self.transactions.iter().skip(from).take(count).flatten()
+    }
+
+    /// How many places there are.
+    pub fn places(&self) -> usize {
+        self.transactions.len()
+    }
+
     /// Forgets a merchant's transactions.
     pub(super) fn forget_merchant(&mut self, merchant: &str) {
         for position in self.by_refid.remove(merchant).unwrap_or_default().into_values() {

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use super::super::{Reply, Request, Surfaces};
 use super::input::Query;
 use super::{Outcome, Problem, har, ok, reply};
-use crate::gateway::Gateway;
+use crate::gateway::journal::Event;
 use crate::gateway::postback::{Delivery, Verdict};
 use crate::gateway::values::excerpt;
+use crate::gateway::{Gateway, Timestamp};
 use crate::view;
 
 /// How long a call waits for the delivery that it asked for; a listener may take longer.
@@ -25,7 +26,7 @@ pub(super) fn list(surfaces: &Surfaces, request: &Request) -> Outcome {
         let message = format!("verdict: there is no '{}'", excerpt(verdict));
         return Err(Problem::unusable(message, "write acknowledged, flagged or failed"));
     }
-    let fits = |delivery: &&Arc<Delivery>| {
+    let fits = |(_, delivery): &(Timestamp, &Arc<Delivery>)| {
         let same = |name: &str, value: &str| query.get(name).is_none_or(|wanted| wanted == value);
         let postback = &delivery.postback;
         same("tid", &postback.tid)
@@ -34,13 +35,14 @@ pub(super) fn list(surfaces: &Surfaces, request: &Request) -> Outcome {
             && before.is_none_or(|before| postback.number < before)
             && query.get("verdict").is_none_or(|wanted| wanted == verdict(delivery))
     };
-    let found: Vec<Arc<Delivery>> = surfaces.door.read(|gateway| {
+    let found: Vec<(Timestamp, Arc<Delivery>)> = surfaces.door.read(|gateway| {
         query.merchant(gateway)?;
-        Ok::<_, Problem>(gateway.journal().deliveries().rev().filter(fits).take(limit).cloned().collect())
+        let newest = ended(gateway).filter(fits).take(limit);
+        Ok::<_, Problem>(newest.map(|(at, delivery)| (at, Arc::clone(delivery))).collect())
     })?;
     match query.get("as") {
-        None => ok(&json!({ "deliveries": found.iter().map(|one| view::delivery(one)).collect::<Vec<_>>() })),
-        Some("har") => ok(&surfaces.door.read(|gateway| har::log(&found, gateway))),
+        None => ok(&json!({ "deliveries": found.iter().map(|(_, one)| view::delivery(one)).collect::<Vec<_>>() })),
+        Some("har") => ok(&har::log(&found)),
         Some(_) => Err(Problem::unusable("as: a list can be exported as har only", "write as=har")),
     }
 }
@@ -56,18 +58,27 @@ fn verdict(delivery: &Delivery) -> &'static str {
 pub(super) fn one(surfaces: &Surfaces, request: &Request, id: &str) -> Outcome {
     let query = Query::parse(request, &["as"])?;
     surfaces.door.read(|gateway| {
-        let delivery = find(gateway, id)?;
+        let (at, delivery) = find(gateway, id)?;
         match query.get("as") {
             None => ok(&view::delivery(delivery)),
             Some("curl") => Ok(Reply::text(200, format!("{}\n", har::curl(delivery)))),
-            Some("har") => ok(&har::log(std::slice::from_ref(delivery), gateway)),
+            Some("har") => ok(&har::log(&[(at, Arc::clone(delivery))])),
             Some(_) => Err(Problem::unusable("as: a delivery can be exported as curl or as har", "write as=curl")),
         }
     })
 }
 
-fn find<'a>(gateway: &'a Gateway, id: &str) -> Result<&'a Arc<Delivery>, Problem> {
-    let found = gateway.journal().deliveries().find(|delivery| delivery.postback.number.to_string() == id);
+/// The deliveries that are still here, each with the moment at which it ended, the newest first.
+fn ended(gateway: &Gateway) -> impl Iterator<Item = (Timestamp, &Arc<Delivery>)> {
+    gateway.journal().after(0).rev().filter_map(|entry| match &entry.event {
+        Event::Delivery(delivery) => Some((entry.at, delivery)),
+        _ => None,
+    })
+}
+
+fn find<'a>(gateway: &'a Gateway, id: &str) -> Result<(Timestamp, &'a Arc<Delivery>), Problem> {
+    let number = id.parse().ok();
+    let found = number.and_then(|number: u64| ended(gateway).find(|(_, one)| one.postback.number == number));
     found.ok_or_else(|| {
         let message = format!("there is no delivery '{}', or not any more", excerpt(id));
         Problem::not_found(message, "GET /__sandbox/api/deliveries lists them")
@@ -76,7 +87,7 @@ fn find<'a>(gateway: &'a Gateway, id: &str) -> Result<&'a Arc<Delivery>, Problem
 
 pub(super) async fn replay(surfaces: &Surfaces, id: &str) -> Outcome {
     let number = surfaces.door.apply(|gateway, _| {
-        let number = find(gateway, id)?.postback.number;
+        let number = find(gateway, id)?.1.postback.number;
         gateway.replay(number).ok_or_else(|| Problem::not_found("the delivery is gone", "ask for a newer one"))
     })?;
     let (status, delivery) = when_delivered(surfaces, number).await;

@@ -212,8 +212,8 @@ struct Search<'a> {
     merchant: Option<&'a str>,
     /// The number of the last entry that was looked at.
     cursor: u64,
-    /// Whether the transactions of before were looked at.
-    begun: bool,
+    /// How far the transactions of before were looked at; what happens to them meanwhile is behind the cursor.
+    place: usize,
     /// What matches, by number, or by when the transaction was met.
     matched: std::collections::BTreeMap<Box<str>, Value>,
     /// What came nearest, and how many of its fields did not match.
@@ -226,7 +226,7 @@ const BATCH: usize = 500;
 impl<'a> Search<'a> {
     fn new(subject: Subject, when: &'a When, merchant: Option<&'a str>, after: u64) -> Search<'a> {
         let matched = std::collections::BTreeMap::new();
-        Search { subject, when, merchant, cursor: after, begun: false, matched, nearest: None }
+        Search { subject, when, merchant, cursor: after, place: 0, matched, nearest: None }
     }
 
     /// Looks at what is new; true when there may be more at once.
@@ -235,21 +235,24 @@ impl<'a> Search<'a> {
         if journal.last() < self.cursor {
             self.cursor = 0;
         }
-        if self.subject == Subject::Transaction && !self.begun {
-            self.begun = true;
-            self.cursor = journal.last();
-            let mine = gateway.ledger().iter().filter(|found| self.is_mine(Some(&found.order.merchant)));
+        if self.subject == Subject::Transaction && self.place < gateway.ledger().places() {
+            if self.place == 0 {
+                self.cursor = journal.last();
+            }
+            let page = gateway.ledger().page(self.place, BATCH);
+            self.place += BATCH;
+            let mine = page.filter(|found| self.is_mine(Some(&found.order.merchant)));
             let values: Vec<(Box<str>, Value)> =
                 mine.map(|found| (found.tid.clone(), view::transaction(found))).collect();
             values.into_iter().for_each(|(tid, value)| self.consider(tid, value));
-            return false;
+            return true;
         }
         let entries: Vec<&Entry> = journal.after(self.cursor).take(BATCH).collect();
         let mut touched = BTreeSet::new();
         for entry in &entries {
             self.cursor = entry.number;
             if let Event::Reset { .. } = entry.event {
-                (self.begun, self.matched) = (false, std::collections::BTreeMap::new());
+                (self.place, self.matched) = (0, std::collections::BTreeMap::new());
             }
             if !self.is_mine(entry.event.merchant()) {
                 continue;

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::gateway::Gateway;
-use crate::gateway::journal::Event;
+use crate::gateway::Timestamp;
 use crate::gateway::postback::Delivery;
 use crate::sandbox::shell_quoted;
 
@@ -22,21 +21,14 @@ pub(super) fn curl(delivery: &Delivery) -> String {
     format!("{line} --data-binary {}", shell_quoted(&postback.text()))
 }
 
-/// An HTTP archive (HAR 1.2) of deliveries.
-pub(super) fn log(deliveries: &[Arc<Delivery>], gateway: &Gateway) -> Value {
-    let ended = |delivery: &Arc<Delivery>| {
-        let entry = gateway.journal().after(0).find(|entry| match &entry.event {
-            Event::Delivery(other) => Arc::ptr_eq(other, delivery),
-            _ => false,
-        });
-        entry.map(|entry| entry.at.to_string())
-    };
-    let entries: Vec<Value> = deliveries.iter().map(|delivery| entry(delivery, ended(delivery))).collect();
+/// An HTTP archive (HAR 1.2) of deliveries, each with the moment at which it ended.
+pub(super) fn log(deliveries: &[(Timestamp, Arc<Delivery>)]) -> Value {
+    let entries: Vec<Value> = deliveries.iter().map(|(ended, delivery)| entry(delivery, *ended)).collect();
     let creator = json!({ "name": "kpay-sandbox", "version": env!("CARGO_PKG_VERSION") });
     json!({ "log": { "version": "1.2", "creator": creator, "entries": entries } })
 }
 
-fn entry(delivery: &Delivery, ended: Option<String>) -> Value {
+fn entry(delivery: &Delivery, ended: Timestamp) -> Value {
     let Delivery { postback, headers, outcome, took, .. } = delivery;
     let pairs = |headers: &[(String, String)]| -> Value {
         headers.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect()
@@ -53,7 +45,7 @@ fn entry(delivery: &Delivery, ended: Option<String>) -> Value {
     };
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     json!({
-        "startedDateTime": ended,
+        "startedDateTime": ended.before(*took).to_string(),
         "time": milliseconds,
         "request": {
             "method": postback.method, "url": delivery.url, "httpVersion": "HTTP/1.1", "cookies": [],
