@@ -28,8 +28,8 @@ pub struct Advanced {
     pub complete: bool,
 }
 
-/// How many due moments one advance goes through at most.
-const MOMENT_LIMIT: u64 = 1_000_000;
+/// How many rounds of what is due one advance makes at most.
+const ROUND_LIMIT: u64 = 1_000_000;
 
 /// Performs what falls due and has its postbacks delivered.
 #[derive(Debug)]
@@ -92,12 +92,15 @@ impl Scheduler {
         }
         let target = span.map(|span| self.door.now().after(span));
         self.deliveries_done().await;
-        let mut moments = 0;
-        while moments < MOMENT_LIMIT && self.door.step_to_next_due(target.unwrap_or(Timestamp::MAX)) {
-            moments += 1;
+        let (mut rounds, mut moments, mut last) = (0, 0, None);
+        while rounds < ROUND_LIMIT && self.door.step_to_next_due(target.unwrap_or(Timestamp::MAX)) {
+            // What follows at the same moment, such as a transaction's second postback, is another round of it.
+            let moment = Some(self.door.now());
+            moments += u64::from(std::mem::replace(&mut last, moment) != moment);
+            rounds += 1;
             self.fire_in_order().await;
         }
-        if moments == MOMENT_LIMIT {
+        if rounds == ROUND_LIMIT {
             return Ok(Advanced { moments, complete: false });
         }
         if let Some(target) = target {
