@@ -1,5 +1,7 @@
 //! KPay's endpoint: `POST /` and `POST /api/`.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
@@ -10,11 +12,14 @@ use http::header::{AUTHORIZATION, HOST};
 use super::{Body, RefusalStatus, Reply, Request, Sending, Surfaces};
 use crate::gateway::Gateway;
 use crate::gateway::call::{self, Call, Credentials};
-use crate::gateway::scenario::Fault;
+use crate::gateway::scenario::{Fault, ResetPoint};
 use crate::gateway::values::excerpt;
 
 /// The header that tells a developer why; KPay's own body is not touched.
 const REASON: &str = "X-KPay-Sandbox-Reason";
+
+/// The longest that an answer is kept back, in real time.
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// The header by which a request names its scenario.
 const SCENARIO: &str = "X-KPay-Sandbox-Scenario";
@@ -47,8 +52,11 @@ pub(super) async fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
         return Reply::problem(400, &unknown);
     }
     let answered = surfaces.door.apply(|gateway, now| gateway.handle_call(&call, now));
-    if let Some(ticket) = answered.ticket {
-        released(surfaces, ticket).await;
+    if let Some(ticket) = answered.ticket
+        && tokio::time::timeout(LONGEST, released(surfaces, ticket)).await.is_err()
+    {
+        // The caller has long gone, and on a clock that stands still nothing else would end this.
+        return Reply { sending: Sending::Reset(ResetPoint::BeforeAnswer), ..Reply::text(504, "") };
     }
     let mut reply = Reply::json(200, answered.body);
     if let Some(refusal) = answered.refusal {

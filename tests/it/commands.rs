@@ -83,9 +83,7 @@ async fn scenarios_and_everything_else_are_changed_from_the_terminal() {
     std::fs::write(&file, r#"{"answer": {"refused": {"retcode": 605}}}"#).unwrap();
     terminal.ok(&["scenarios", "own", "--put", "own.json"]).await;
     assert!(terminal.ok(&["scenarios"]).await.contains("own "));
-    terminal
-        .ok(&["api", "PUT", "merchants/your_username", r#"{"password": "your_password", "scenario": "own"}"#])
-        .await;
+    terminal.ok(&["api", "PUT", "merchants/your_username", r#"{"scenario": "own"}"#]).await;
     assert_eq!(running.pay(|body| body["refid"] = json!("B")).await["retcode"], 605);
     assert!(terminal.ok(&["merchants"]).await.contains("your_username  true        own"));
     let (code, _, error) = terminal.run(&["scenarios", "approve", "--delete"]).await;

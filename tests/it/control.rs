@@ -192,9 +192,12 @@ async fn merchants_are_made_changed_and_taken_away() {
     let answer = json_of(&running.raw(&call("")).await);
     assert_eq!((&answer["retcode"], &answer["reply"]), (&json!(601), &json!("INVALID_API_KEY")), "its own profile");
     assert_eq!(json_of(&running.raw(&call("Kpay-Key: K\r\n")).await)["retcode"], 600, "retailer not enabled");
+    ok(&running, "PUT", "merchants/shop", json!({ "retailers": { "*": "enabled" } })).await;
+    assert_eq!(json_of(&running.raw(&call("Kpay-Key: K\r\n")).await)["retcode"], 0, "what is left out stays");
     ok(&running, "DELETE", "merchants/shop", json!({})).await;
     assert_eq!(json_of(&running.raw(&call("")).await)["retcode"], 600, "unknown user, by everybody's profile");
-    let (status, problem) = api(&running, "PUT", "merchants/shop", json!({ "whitelist": ["nowhere"] })).await;
+    let (status, problem) =
+        api(&running, "PUT", "merchants/shop", json!({ "password": "x", "whitelist": ["nowhere"] })).await;
     assert_eq!(status, 400);
     assert!(problem["error"]["message"].as_str().unwrap().contains("whitelist[0]"), "{problem}");
 }
@@ -403,6 +406,9 @@ async fn wrong_input_is_answered_with_what_was_wrong_and_what_to_write() {
         ("GET", "transactions?status=paid", "", 400, "pending, successful or failed"),
         ("GET", "transactions?limit=many", "", 400, "'many'"),
         ("GET", "transactions?merchant=nobody", "", 404, "'nobody'"),
+        ("GET", "transactions?before=none", "", 404, "'none'"),
+        ("PUT", "merchants/new", "{}", 400, "needs one"),
+        ("PUT", "merchants/new", r#"{"username":"old"}"#, 400, "not the one of the address"),
         ("GET", "transactions/none", "", 404, "'none'"),
         ("POST", "transactions/none/settle", r#"{"statusid":"01"}"#, 404, "'none'"),
         ("POST", "transactions/x/settle", r#"{"statusid":"03"}"#, 400, "statusid: a payment cannot settle as 03"),

@@ -106,7 +106,7 @@ const ENDPOINTS: [(&str, &str); 32] = [
     ("DELETE next", "empty the queue; merchant"),
     ("GET merchants", "list"),
     ("GET merchants/{username}", "one"),
-    ("PUT merchants/{username}", "add or change an account"),
+    ("PUT merchants/{username}", "add an account, or change the parts of it that are sent"),
     ("DELETE merchants/{username}", "take one away"),
     ("POST reset", "forget everything, or {\"merchant\": \"…\"}"),
     ("GET state", "all of it, for a bug report"),

@@ -34,6 +34,10 @@ pub(super) fn list(surfaces: &Surfaces, request: &Request) -> Outcome {
     };
     surfaces.door.read(|gateway| {
         query.merchant(gateway)?;
+        if let Some(tid) = query.get("before").filter(|tid| gateway.ledger().find(tid).is_none()) {
+            let message = format!("before: there is no transaction '{}'", excerpt(tid));
+            return Err(Problem::not_found(message, "write the next_before of the page before, or leave it out"));
+        }
         let mut newest = gateway.ledger().iter().rev().skip_while(|found| {
             // A page goes on behind the transaction that the one before ended with.
             query.get("before").is_some_and(|tid| *found.tid != *tid)
