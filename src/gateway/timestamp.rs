@@ -13,6 +13,9 @@ impl Timestamp {
     /// The earliest moment there is.
     pub const ZERO: Timestamp = Timestamp(0);
 
+    /// The last moment that can be written as a date: the end of the year 9999.
+    pub const LAST: Timestamp = Timestamp(253_402_300_799_000_000);
+
     /// The latest moment there is.
     pub const MAX: Timestamp = Timestamp(u64::MAX);
 

@@ -68,6 +68,10 @@ pub(super) async fn advance(surfaces: &Surfaces, request: &Request) -> Outcome {
         }
         _ => return Err(unusable("say how far, with either by or to".into())),
     };
+    let now = surfaces.door.now();
+    if now.after(span) > Timestamp::LAST {
+        return Err(unusable(format!("by: from {now} that is beyond the year 9999, and the clock never goes back")));
+    }
     go_on(surfaces, Some(span)).await
 }
 
