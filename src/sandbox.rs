@@ -23,7 +23,7 @@ use crate::gateway::profile::Profiles;
 use crate::gateway::{Gateway, Settings};
 use crate::scheduler::{Advanced, ClockRuns, Scheduler};
 use crate::web::{Guard, Home, Surfaces};
-use crate::{server, tls};
+use crate::{server, tls, view};
 
 /// How long deliveries under way may still take after a stop.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -275,18 +275,8 @@ fn url(addresses: &[SocketAddr]) -> String {
     }
 }
 
-/// A text as one word of a shell's line.
-pub fn shell_quoted(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@+".contains(&byte);
-    if !text.is_empty() && text.bytes().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
 fn curl_line(facts: &Facts) -> String {
-    let quoted = shell_quoted;
+    let quoted = view::shell_quoted;
     let ca = quoted(&facts.ca.to_string_lossy());
     let user = quoted(&format!("{}:{}", facts.username, facts.password));
     let key = if facts.profile == "portal" {

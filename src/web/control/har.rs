@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::gateway::Timestamp;
 use crate::gateway::postback::Delivery;
-use crate::sandbox::shell_quoted;
+use crate::view::shell_quoted;
 
 /// A line that sends the same request.
 pub(super) fn curl(delivery: &Delivery) -> String {
