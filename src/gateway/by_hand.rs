@@ -17,7 +17,7 @@ impl Gateway {
         let Some(position) = self.ledger.position(tid) else { return false };
         self.settle(position, settlement, true, now);
         let Some(transaction) = self.ledger.get_mut(position) else { return false };
-        let rest = &transaction.scenario.steps[transaction.progress.step as usize..];
+        let rest = transaction.scenario.steps.get(transaction.progress.step as usize..).unwrap_or_default();
         let replaced = rest.iter().position(|step| !matches!(step.action, Action::Postback(_)));
         let nothing_left = rest.is_empty();
         transaction.progress.turn += 1;

@@ -141,7 +141,7 @@ impl Chooser {
         let index = self.next.iter().position(fits)?;
         let next = &mut self.next[index];
         let scenario = Arc::clone(&next.scenario);
-        next.times -= 1;
+        next.times = next.times.saturating_sub(1);
         if next.times == 0 {
             self.next.remove(index);
         }
@@ -158,6 +158,11 @@ impl Chooser {
         }
         self.next.push_back(next);
         Ok(())
+    }
+
+    /// What in the queue can never be followed.
+    pub(super) fn complaint(&self) -> Option<String> {
+        self.next.iter().find_map(|next| next.scenario.complaint())
     }
 
     /// What waits in the queue.

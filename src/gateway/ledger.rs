@@ -53,6 +53,9 @@ impl Ledger {
                 share(&mut transaction.scenario, &before.scenario);
                 share(&mut transaction.profile, &before.profile);
             }
+            if let Some(why) = transaction.scenario.complaint() {
+                return Err(format!("{}: scenario: {why}", excerpt(&transaction.tid)));
+            }
             ledger.insert(transaction);
         }
         Ok(ledger)

@@ -174,7 +174,7 @@ impl Delivery {
         let attempt = self.postback.attempt;
         match self.postback.again? {
             Again::Retry if attempt <= retries && self.wants_retry() => {
-                Some((Duration::from_secs(1 << (attempt - 1).min(16)), Again::Retry))
+                Some((Duration::from_secs(1 << attempt.saturating_sub(1).min(16)), Again::Retry))
             }
             Again::UntilAcknowledged(every, left) if left > 0 => {
                 let stopped = matches!(self.outcome, Err(Failure::Stopped));

@@ -81,6 +81,9 @@ impl Gateway {
                 .put(Arc::unwrap_or_clone(scenario), merchant)
                 .map_err(|why| format!("scenarios: {name}: {why}"))?;
         }
+        if let Some(why) = state.chooser.complaint() {
+            return Err(format!("chooser: {why}"));
+        }
         let slots = state.transactions.len();
         let sound = |due: &Due| match due {
             Due::Step(position, _) | Due::Tell(position, _) => position.is_within(slots),

@@ -52,7 +52,9 @@ impl Gateway {
     pub(super) fn perform(&mut self, position: Position, turn: u32, at: Timestamp) {
         let Some(transaction) = self.ledger.get(position).filter(|found| found.progress.turn == turn) else { return };
         let scenario = Arc::clone(&transaction.scenario);
-        match &scenario.steps[transaction.progress.step as usize].action {
+        // A restored world may say that it is further than its script goes.
+        let Some(step) = scenario.steps.get(transaction.progress.step as usize) else { return };
+        match &step.action {
             Action::Settle(settlement) => {
                 self.settle(position, settlement, false, at);
                 self.go_on(position, at);
@@ -206,7 +208,7 @@ impl Gateway {
         }
         if let Some((pause, again)) = delivery.next_attempt(self.settings.retries) {
             self.postbacks += 1;
-            let (number, attempt) = (self.postbacks, postback.attempt + 1);
+            let (number, attempt) = (self.postbacks, postback.attempt.saturating_add(1));
             let next = Postback { number, attempt, again: Some(again), ..postback.clone() };
             self.agenda.put(now.after(pause), Due::Send(next));
         }

@@ -420,6 +420,13 @@ fn chaos_takes_its_share_by_the_seed_and_changes_no_id() {
         for number in 0..400 {
             core.pay(|body| body["refid"] = json!(number));
         }
+        let lines = core.gateway.journal().after(0).filter_map(kpay_sandbox::view::line);
+        for line in lines.filter(|line| line.contains("by chaos")) {
+            let (_, name) =
+                line.split_once("again with the header X-KPay-Sandbox-Scenario: ").expect("what reproduces it");
+            let name = name.split(')').next().unwrap();
+            assert!(core.gateway.repertoire().get(name, None).is_some(), "{line}");
+        }
         let ledger = core.gateway.ledger().iter();
         let all: Vec<_> = ledger.map(|one| (one.tid.clone(), one.scenario.name.clone(), one.choice)).collect();
         all

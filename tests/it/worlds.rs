@@ -140,6 +140,10 @@ fn a_world_that_cannot_be_is_refused_and_nothing_changes() {
         ),
         (broken(|state| state["merchants"][0]["username"] = json!("a:b")), "username"),
         (broken(|state| state["merchants"][0]["profile"] = json!("none")), "profile"),
+        (
+            broken(|state| state["transactions"][0]["scenario"]["steps"][1]["do"]["postback"]["count"] = json!(0)),
+            "count: write 1",
+        ),
     ] {
         let why = core.gateway.restore(state).unwrap_err();
         assert!(why.contains(word), "{why}");
@@ -276,4 +280,34 @@ fn a_random_walk_keeps_every_promise() {
             break;
         }
     }
+}
+
+#[test]
+fn a_world_that_says_it_is_further_than_its_script_does_not_panic() {
+    let mut core = Core::new("documented");
+    core.pay(|_| {});
+    let mut value = serde_json::to_value(core.gateway.save()).unwrap();
+    value["transactions"][0]["progress"]["step"] = json!(99);
+    core.gateway.restore(serde_json::from_value(value).unwrap()).unwrap();
+    assert!(core.advance(SECOND * 10).is_empty());
+    let settlement = serde_json::from_value(json!({ "statusid": "02" })).unwrap();
+    assert!(core.gateway.settle_by_hand("E6970011769860805", &settlement, core.now));
+    assert_eq!(core.advance(SECOND * 10).len(), 1);
+}
+
+#[test]
+fn a_full_journal_lets_the_oldest_entries_go_and_says_so() {
+    let mut core = Core::new("documented");
+    let page = "x".repeat(64 * 1024);
+    for number in 0..1100 {
+        core.pay(|body| body["refid"] = json!(number));
+        core.advance_with(SECOND, |postback| crate::core::answered(postback, 200, &page));
+    }
+    let journal = core.gateway.journal();
+    assert!(journal.evicted() > 0);
+    let numbers: Vec<u64> = journal.after(0).map(|entry| entry.number).collect();
+    assert_eq!((numbers[0], *numbers.last().unwrap()), (journal.evicted() + 1, 3300));
+    assert!(numbers.is_sorted() && numbers.len() as u64 == 3300 - journal.evicted());
+    let tally = journal.tallies().of(None);
+    assert_eq!(tally.deliveries.values().sum::<u64>(), 1100, "counts outlive the entries");
 }
