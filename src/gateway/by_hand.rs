@@ -16,6 +16,8 @@ impl Gateway {
     pub fn settle_by_hand(&mut self, tid: &str, settlement: &Settlement, now: Timestamp) -> bool {
         let Some(position) = self.ledger.position(tid) else { return false };
         self.settle(position, settlement, true, now);
+        // A postback that waits for others tells what is no longer true; its step comes again, or was replaced.
+        self.pools.values_mut().for_each(|pool| pool.retain(|held| held.position != position));
         let Some(transaction) = self.ledger.get_mut(position) else { return false };
         let rest = transaction.scenario.steps.get(transaction.progress.step as usize..).unwrap_or_default();
         let replaced = rest.iter().position(|step| !matches!(step.action, Action::Postback(_)));

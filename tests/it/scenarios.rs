@@ -391,6 +391,21 @@ fn settling_by_hand_takes_the_place_of_the_scripts_next_result() {
 }
 
 #[test]
+fn a_held_postback_is_not_told_twice_when_its_payment_is_settled_by_hand() {
+    let mut core = Core::new("documented");
+    core.pay(|body| body["msisdn"] = json!("0780000103"));
+    core.advance(SECOND);
+    assert_eq!(core.gateway.held(), 1);
+    assert!(core.gateway.settle_by_hand("E6970011769860805", &settlement("02"), core.now));
+    assert!(core.advance(SECOND).is_empty());
+    core.pay(|body| (body["refid"], body["msisdn"]) = (json!("B"), json!("0780000103")));
+    let told: Vec<(String, String)> =
+        core.advance(SECOND).iter().map(|(_, one)| (one.refid.to_string(), said(one))).collect();
+    let one = |refid: &str, statusid: &str| (refid.to_owned(), statusid.to_owned());
+    assert_eq!(told, [one("B", "01"), one("ORDER-1", "02")], "once each, and the new result");
+}
+
+#[test]
 fn a_payer_who_takes_too_long_settles_as_said() {
     let mut core = with_scenario(json!({ "steps": [
         { "do": { "await": { "up_to": "3m", "else": { "statusid": "682" } } } }, { "do": "postback" }
