@@ -119,11 +119,7 @@ pub fn entry(entry: &Entry) -> Value {
 
 fn delivery_fields(delivery: &Delivery) -> Value {
     let Delivery { postback, outcome, .. } = delivery;
-    let (verdict, why) = match delivery.verdict() {
-        Verdict::Acknowledged => ("acknowledged", None),
-        Verdict::Flagged(why) => ("flagged", Some(why)),
-        Verdict::Failed(why) => ("failed", Some(why)),
-    };
+    let (verdict, why) = verdict(delivery);
     json!({
         "event": "delivery",
         "id": postback.number,
@@ -162,15 +158,36 @@ pub fn delivery(delivery: &Delivery) -> Value {
     object
 }
 
+/// Our words for how a transaction stands.
+pub const STATUSES: [&str; 3] = ["pending", "successful", "failed"];
+
+/// How a transaction stands, in one of our words.
+pub fn status(transaction: &Transaction) -> &'static str {
+    let [pending, successful, failed] = STATUSES;
+    match transaction.outcome.as_ref().map(|outcome| outcome.statusid.as_str()) {
+        None => pending,
+        Some("01") => successful,
+        Some(_) => failed,
+    }
+}
+
+/// Our words for what a delivery is worth.
+pub const VERDICTS: [&str; 3] = ["acknowledged", "flagged", "failed"];
+
+/// What a delivery is worth, in one of our words, and why.
+pub fn verdict(delivery: &Delivery) -> (&'static str, Option<String>) {
+    let [acknowledged, flagged, failed] = VERDICTS;
+    match delivery.verdict() {
+        Verdict::Acknowledged => (acknowledged, None),
+        Verdict::Flagged(why) => (flagged, Some(why)),
+        Verdict::Failed(why) => (failed, Some(why)),
+    }
+}
+
 /// A transaction.
 pub fn transaction(transaction: &Transaction) -> Value {
     let Transaction { order, outcome, .. } = transaction;
     let told = Told::truth(transaction);
-    let status = match told.statusid {
-        "01" => "successful",
-        "03" => "pending",
-        _ => "failed",
-    };
     json!({
         "tid": transaction.tid,
         "refid": order.refid,
@@ -186,7 +203,7 @@ pub fn transaction(transaction: &Transaction) -> Value {
         "checkout": transaction.checkout,
         "scenario": transaction.scenario.name,
         "chosen": transaction.choice,
-        "status": status,
+        "status": status(transaction),
         "statusid": told.statusid,
         "statusdesc": told.statusdesc,
         "momtransactionid": outcome.as_ref().map(|outcome| &outcome.momtransactionid),

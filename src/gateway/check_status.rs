@@ -36,9 +36,7 @@ impl Gateway {
             return self.not_found(account, reason, record, now);
         };
         let phase = self.ledger.get_mut(position).and_then(|transaction| transaction.ask(now));
-        let Some(transaction) = self.ledger.get(position) else {
-            unreachable!("it was just found");
-        };
+        let transaction = self.transaction(position);
         let scenario = Arc::clone(&transaction.scenario);
         let phase = phase.map(|index| &scenario.checkstatus[index]);
         let (refid, tid) = (transaction.order.refid.clone(), transaction.tid.clone());
@@ -62,10 +60,10 @@ impl Gateway {
             None => self.tell_status(position, phase, record, now),
         };
         let Some(phase) = phase else { return answered };
-        if let Some(transaction) = self.ledger.get(position) {
-            answered.body = wire::with_fields(answered.body, &phase.fields, transaction);
-        }
-        answered.ticket = phase.wait.map(|span| self.keep_back(position, Wait::For(span), now));
+        let transaction = self.transaction(position);
+        let (merchant, tid) = (Arc::clone(merchant), transaction.tid.clone());
+        answered.body = wire::with_fields(answered.body, &phase.fields, transaction);
+        answered.ticket = phase.wait.map(|span| self.keep_back(&merchant, &tid, Wait::For(span), now));
         Answered { fault, ..answered }
     }
 
@@ -76,17 +74,8 @@ impl Gateway {
         record: CallRecord,
         now: Timestamp,
     ) -> Answered {
-        let Some(transaction) = self.ledger.get(position) else {
-            unreachable!("it was just found");
-        };
-        let told = match phase.and_then(|phase| phase.status.as_ref()) {
-            Some(shown) => {
-                let id = shown.statusid.as_str();
-                let words = shown.statusdesc.as_deref().unwrap_or_else(|| transaction.profile.text(id));
-                Told::instead(transaction, id, words)
-            }
-            None => Told::truth(transaction),
-        };
+        let transaction = self.transaction(position);
+        let told = Told::of(transaction, phase.and_then(|phase| phase.status.as_ref()));
         let body = wire::status(transaction, told);
         let record = CallRecord { code: told.statusid.into(), reply: told.statusdesc.into(), ..record };
         self.journal.add(now, Event::Call(Box::new(record)));

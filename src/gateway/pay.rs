@@ -43,14 +43,10 @@ impl Gateway {
         let authkey = self.ids.authkey();
         let position = self.take_in(order, &account.profile, Arc::clone(&scenario), choice, now);
         let (body, refusal) = self.decide(position, &scenario, call.host, &authkey, now);
-        let Some(transaction) = self.ledger.get(position) else {
-            unreachable!("it was just taken in");
-        };
+        let transaction = self.transaction(position);
+        let tid = transaction.tid.clone();
         let body = wire::with_fields(body, &scenario.answer.fields, transaction);
-        let record = CallRecord {
-            tid: transaction.tid.clone(),
-            ..payment_record(call, &transaction.order, (&scenario, choice))
-        };
+        let record = CallRecord { tid: tid.clone(), ..payment_record(call, &transaction.order, (&scenario, choice)) };
         let (code, reply) = match (&refusal, &transaction.outcome) {
             (Some(refusal), _) => {
                 let table = account.profile.codes;
@@ -59,7 +55,7 @@ impl Gateway {
             (None, Some(outcome)) => (0, outcome.statusdesc.clone()),
             (None, None) => (0, "PENDING".into()),
         };
-        let ticket = scenario.answer.wait.map(|wait| self.keep_back(position, wait, now));
+        let ticket = scenario.answer.wait.map(|wait| self.keep_back(&account.merchant.username, &tid, wait, now));
         let record = CallRecord { code: code.to_string().into(), reply, refusal: refusal.clone(), ..record };
         self.journal.add(now, Event::Call(Box::new(record)));
         self.schedule(position, now);
@@ -93,10 +89,7 @@ impl Gateway {
                 let statusmsg = refused.statusmsg.as_deref().filter(|_| profile.statusmsg);
                 let (tid, refid) = (&transaction.tid, &transaction.order.refid);
                 let body = wire::refused(code, profile.codes, statusmsg, authkey, tid, refid);
-                let settlement = Settlement {
-                    statusid: "02".to_owned().try_into().expect("02 is a statusid"),
-                    statusdesc: Some(code.reply(profile.codes).into()),
-                };
+                let settlement = Settlement::failed(Some(code.reply(profile.codes).into()));
                 self.settle(position, &settlement, false, now);
                 (body, Some(scripted_refusal(scenario, refused)))
             }
@@ -104,8 +97,8 @@ impl Gateway {
     }
 
     /// A transaction that is there: positions of forgotten ones never come this far.
-    fn transaction(&self, position: Position) -> &Transaction {
-        self.ledger.get(position).expect("it was just taken in")
+    pub(super) fn transaction(&self, position: Position) -> &Transaction {
+        self.ledger.get(position).expect("it was just taken in or found")
     }
 
     /// Refused as if a check had: no transaction comes to exist, and the refid stays free.
@@ -130,14 +123,7 @@ impl Gateway {
             refusal: Some(refusal.clone()),
             ..payment_record(call, order, chosen)
         };
-        let ticket = match scenario.answer.wait {
-            Some(Wait::For(span)) => {
-                let ticket = self.ticket(&order.merchant, "", false);
-                self.agenda.put(now.after(span.0), Due::Release(ticket));
-                Some(ticket)
-            }
-            _ => None,
-        };
+        let ticket = scenario.answer.wait.map(|wait| self.keep_back(&order.merchant, "", wait, now));
         self.journal.add(now, Event::Call(Box::new(record)));
         Answered { body, refusal: Some(refusal), fault: scenario.answer.fault.clone(), ticket }
     }
@@ -168,20 +154,14 @@ impl Gateway {
     }
 
     /// Keeps an answer back.
-    pub(super) fn keep_back(&mut self, position: Position, wait: Wait, now: Timestamp) -> u64 {
-        let transaction = self.transaction(position);
-        let (merchant, tid) = (Arc::clone(&transaction.order.merchant), transaction.tid.clone());
-        let ticket = self.ticket(&merchant, &tid, wait == Wait::Postback);
-        if let Wait::For(span) = wait {
-            self.agenda.put(now.after(span.0), Due::Release(ticket));
-        }
-        ticket
-    }
-
-    fn ticket(&mut self, merchant: &Arc<str>, tid: &str, until_postback: bool) -> u64 {
+    pub(super) fn keep_back(&mut self, merchant: &Arc<str>, tid: &str, wait: Wait, now: Timestamp) -> u64 {
         self.last_ticket += 1;
+        let until_postback = wait == Wait::Postback;
         let ticket = Ticket { merchant: Arc::clone(merchant), tid: tid.into(), until_postback };
         self.tickets.insert(self.last_ticket, ticket);
+        if let Wait::For(span) = wait {
+            self.agenda.put(now.after(span.0), Due::Release(self.last_ticket));
+        }
         self.last_ticket
     }
 

@@ -91,9 +91,7 @@ impl Gateway {
             self.journal.add(at, Event::Awaits { merchant, tid });
             return;
         }
-        let failed =
-            || Settlement { statusid: "02".to_owned().try_into().expect("02 is a statusid"), statusdesc: None };
-        let settlement = wait.otherwise.clone().unwrap_or_else(failed);
+        let settlement = wait.otherwise.clone().unwrap_or_else(|| Settlement::failed(None));
         self.settle(position, &settlement, false, at);
         self.go_on(position, at);
     }
@@ -160,14 +158,7 @@ impl Gateway {
         let mut body = match (&posting.body, &posting.says) {
             (Some(raw), _) => wire::with_placeholders(transaction, |own| own.fill(raw)).into_bytes(),
             (None, says) => {
-                let told = says.as_ref().map_or_else(
-                    || Told::truth(transaction),
-                    |shown| {
-                        let id = shown.statusid.as_str();
-                        let words = shown.statusdesc.as_deref().unwrap_or_else(|| profile.text(id));
-                        Told::instead(transaction, id, words)
-                    },
-                );
+                let told = Told::of(transaction, says.as_ref());
                 let body = wire::postback(transaction, profile.postback_fields, told);
                 wire::with_fields(body, &posting.fields, transaction)
             }

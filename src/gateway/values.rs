@@ -122,6 +122,11 @@ impl TryFrom<String> for StatusId {
 }
 
 impl StatusId {
+    /// `02`.
+    pub fn failed() -> StatusId {
+        StatusId("02".into())
+    }
+
     /// As on the wire.
     pub fn as_str(&self) -> &str {
         &self.0

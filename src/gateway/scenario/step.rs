@@ -83,6 +83,13 @@ pub struct Settlement {
     pub statusdesc: Option<Box<str>>,
 }
 
+impl Settlement {
+    /// As failed, in these words or the profile's.
+    pub fn failed(statusdesc: Option<Box<str>>) -> Settlement {
+        Settlement { statusid: StatusId::failed(), statusdesc }
+    }
+}
+
 /// A state that is told, true or not: `03` is one of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::super::profile::PostbackFields;
 use super::super::return_code::{CodeTable, ReturnCode};
-use super::super::scenario::{Fields, Placeholders};
+use super::super::scenario::{Fields, Placeholders, Shown};
 use super::super::transaction::{Order, Transaction};
 use super::super::values::excerpt;
 
@@ -99,8 +99,15 @@ impl<'a> Told<'a> {
         }
     }
 
-    /// How a script wants it told.
-    pub fn instead(transaction: &'a Transaction, statusid: &'a str, statusdesc: &'a str) -> Told<'a> {
+    /// How a script wants it told, or how it is when it wants nothing else.
+    pub fn of(transaction: &'a Transaction, shown: Option<&'a Shown>) -> Told<'a> {
+        let Some(Shown { statusid, statusdesc }) = shown else { return Told::truth(transaction) };
+        let statusid = statusid.as_str();
+        let words = statusdesc.as_deref().unwrap_or_else(|| transaction.profile.text(statusid));
+        Told::instead(transaction, statusid, words)
+    }
+
+    fn instead(transaction: &'a Transaction, statusid: &'a str, statusdesc: &'a str) -> Told<'a> {
         match statusid {
             "01" => Told {
                 statusid,

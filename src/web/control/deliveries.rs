@@ -9,7 +9,7 @@ use super::super::{Reply, Request, Surfaces};
 use super::input::Query;
 use super::{Outcome, Problem, har, ok, reply};
 use crate::gateway::journal::Event;
-use crate::gateway::postback::{Delivery, Verdict};
+use crate::gateway::postback::Delivery;
 use crate::gateway::values::excerpt;
 use crate::gateway::{Gateway, Timestamp};
 use crate::view;
@@ -21,7 +21,7 @@ pub(super) fn list(surfaces: &Surfaces, request: &Request) -> Outcome {
     let query = Query::parse(request, &["tid", "refid", "verdict", "merchant", "limit", "before", "as"])?;
     let (limit, before) = (query.limit()?, query.number("before")?);
     if let Some(verdict) = query.get("verdict")
-        && !["acknowledged", "flagged", "failed"].contains(&verdict)
+        && !view::VERDICTS.contains(&verdict)
     {
         let message = format!("verdict: there is no '{}'", excerpt(verdict));
         return Err(Problem::unusable(message, "write acknowledged, flagged or failed"));
@@ -33,7 +33,7 @@ pub(super) fn list(surfaces: &Surfaces, request: &Request) -> Outcome {
             && same("refid", &postback.refid)
             && same("merchant", &postback.merchant)
             && before.is_none_or(|before| postback.number < before)
-            && query.get("verdict").is_none_or(|wanted| wanted == verdict(delivery))
+            && query.get("verdict").is_none_or(|wanted| wanted == view::verdict(delivery).0)
     };
     let found: Vec<(Timestamp, Arc<Delivery>)> = surfaces.door.read(|gateway| {
         query.merchant(gateway)?;
@@ -44,14 +44,6 @@ pub(super) fn list(surfaces: &Surfaces, request: &Request) -> Outcome {
         None => ok(&json!({ "deliveries": found.iter().map(|(_, one)| view::delivery(one)).collect::<Vec<_>>() })),
         Some("har") => ok(&har::log(&found)),
         Some(_) => Err(Problem::unusable("as: a list can be exported as har only", "write as=har")),
-    }
-}
-
-fn verdict(delivery: &Delivery) -> &'static str {
-    match delivery.verdict() {
-        Verdict::Acknowledged => "acknowledged",
-        Verdict::Flagged(_) => "flagged",
-        Verdict::Failed(_) => "failed",
     }
 }
 

@@ -1,7 +1,7 @@
 //! Waiting until something has happened, and verifying that it has.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -215,7 +215,7 @@ struct Search<'a> {
     /// How far the transactions of before were looked at; what happens to them meanwhile is behind the cursor.
     place: usize,
     /// What matches, by number, or by when the transaction was met.
-    matched: std::collections::BTreeMap<Box<str>, Value>,
+    matched: BTreeMap<Box<str>, Value>,
     /// What came nearest, and how many of its fields did not match.
     nearest: Option<(usize, Value)>,
 }
@@ -225,7 +225,7 @@ const BATCH: usize = 500;
 
 impl<'a> Search<'a> {
     fn new(subject: Subject, when: &'a When, merchant: Option<&'a str>, after: u64) -> Search<'a> {
-        let matched = std::collections::BTreeMap::new();
+        let matched = BTreeMap::new();
         Search { subject, when, merchant, cursor: after, place: 0, matched, nearest: None }
     }
 
@@ -252,7 +252,7 @@ impl<'a> Search<'a> {
         for entry in &entries {
             self.cursor = entry.number;
             if let Event::Reset { .. } = entry.event {
-                (self.place, self.matched) = (0, std::collections::BTreeMap::new());
+                (self.place, self.matched) = (0, BTreeMap::new());
             }
             if !self.is_mine(entry.event.merchant()) {
                 continue;

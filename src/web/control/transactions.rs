@@ -16,7 +16,7 @@ pub(super) fn list(surfaces: &Surfaces, request: &Request) -> Outcome {
     let query = Query::parse(request, &filters)?;
     let limit = query.limit()?;
     if let Some(status) = query.get("status")
-        && !["pending", "successful", "failed"].contains(&status)
+        && !view::STATUSES.contains(&status)
     {
         let message = format!("status: there is no '{}'", excerpt(status));
         return Err(Problem::unusable(message, "write pending, successful or failed"));
@@ -29,7 +29,7 @@ pub(super) fn list(surfaces: &Surfaces, request: &Request) -> Outcome {
             && same("tid", &found.tid)
             && same("merchant", &found.order.merchant)
             && same("scenario", &found.scenario.name)
-            && same("status", status(found))
+            && same("status", view::status(found))
             && payer.as_ref().is_none_or(|payer| Msisdn::parse(found.order.msisdn.trim()).as_ref() == Ok(payer))
     };
     surfaces.door.read(|gateway| {
@@ -54,14 +54,6 @@ pub(super) fn list(surfaces: &Surfaces, request: &Request) -> Outcome {
             "next_before": before,
         }))
     })
-}
-
-fn status(transaction: &Transaction) -> &'static str {
-    match transaction.outcome.as_ref().map(|outcome| outcome.statusid.as_str()) {
-        None => "pending",
-        Some("01") => "successful",
-        Some(_) => "failed",
-    }
 }
 
 pub(super) fn one(surfaces: &Surfaces, request: &Request, id: &str) -> Outcome {
