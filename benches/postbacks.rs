@@ -50,6 +50,7 @@ fn pay(sandbox: &Sandbox, number: usize, port: u16) {
         key: None,
         scenario: None,
         host: "localhost",
+        head: "",
         body: Body::Whole(body.as_bytes()),
     };
     let answered = sandbox.door().apply(|gateway, now| gateway.handle_call(&call, now));

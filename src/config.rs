@@ -12,7 +12,7 @@ use crate::courier::Redirection;
 use crate::gateway::Timestamp;
 use crate::gateway::timestamp::Span;
 use crate::log::LogFormat;
-use crate::web::RefusalStatus;
+use crate::web::{Redirect, RefusalStatus};
 
 /// How a sandbox is set up. The default one listens on a free port of 127.0.0.1, for use inside a test.
 #[derive(Debug, Clone, Args)]
@@ -52,6 +52,10 @@ pub struct Config {
     /// HTTP status of a refusal: 200 as KPay, or http for a real one (401, 403, 400, 409, 404 ...)
     #[arg(long, env = "KPAY_SANDBOX_REFUSAL_STATUS", value_name = "200|http", default_value = "200", value_parser = refusal_status, hide_possible_values = true)]
     pub refusal_status: RefusalStatus,
+
+    /// How the payer's browser comes back to redirecturl: unchanged, with the result in the query, or posting it
+    #[arg(long, env = "KPAY_SANDBOX_REDIRECT", value_name = "HOW", value_enum, default_value_t = Redirect::Unchanged)]
+    pub redirect: Redirect,
 
     /// Send postbacks for one origin to another, repeatable: https://shop.example=http://localhost:3000
     #[arg(long, env = "KPAY_SANDBOX_POSTBACK_TO", value_name = "FROM=TO", value_delimiter = ',')]
@@ -119,6 +123,7 @@ impl Default for Config {
             profile: "documented".into(),
             fixtures: None,
             refusal_status: RefusalStatus::Ok,
+            redirect: Redirect::Unchanged,
             postback_to: Vec::new(),
             postback_ca: Vec::new(),
             postback_insecure: false,

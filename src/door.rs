@@ -54,6 +54,12 @@ impl Door {
         look(&self.lock().gateway)
     }
 
+    /// Reads the gateway, and what time it is.
+    pub fn read_now<T>(&self, look: impl FnOnce(&Gateway, Timestamp) -> T) -> T {
+        let world = self.lock();
+        look(&world.gateway, world.clock.now())
+    }
+
     /// Told of every new entry of the journal.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.journal.subscribe()

@@ -9,6 +9,7 @@ use include_dir::{Dir, include_dir};
 use serde::de::DeserializeOwned;
 
 use crate::gateway::bank::Bank;
+use crate::gateway::card::Cards;
 use crate::gateway::merchant::Merchant;
 use crate::gateway::profile::Profile;
 use crate::gateway::repertoire::{Known, Origin, Repertoire};
@@ -23,6 +24,8 @@ pub struct Fixtures {
     pub merchants: Vec<Merchant>,
     /// `banks.json`
     pub banks: Vec<Bank>,
+    /// `cards.json` and `card-outcomes.json`
+    pub cards: Cards,
     /// `profiles/*.json`, by name.
     pub profiles: Vec<Profile>,
     /// `scenarios/*.json`.
@@ -69,9 +72,13 @@ impl Fixtures {
         let (file, merchants) = files.parse::<Vec<Merchant>>("merchants.json")?;
         complain(&file, merchants_complaint(&merchants))?;
         let (_, banks) = files.parse("banks.json")?;
+        let ((file, cards), (_, outcomes)) = (files.parse("cards.json")?, files.parse("card-outcomes.json")?);
+        let cards = Cards { cards, outcomes };
+        complain(&file, cards.complaint())?;
         Ok(Fixtures {
             merchants,
             banks,
+            cards,
             profiles: profiles.into_iter().map(|(_, profile)| profile).collect(),
             repertoire,
         })
@@ -144,7 +151,9 @@ impl Files {
                     })?;
                     let name = path.file_name().unwrap_or_default().to_string_lossy();
                     if within.is_empty() && !files.contains_key(&*name) {
-                        let why = "is no fixture: there are merchants.json, banks.json and cards.json".into();
+                        let why =
+                            "is no fixture: there are merchants.json, banks.json, cards.json and card-outcomes.json"
+                                .into();
                         return Err(FixtureError { file: path, why });
                     }
                     files.insert(format!("{within}{name}"), (path, text));

@@ -151,6 +151,7 @@ impl Sandbox {
             refusal_status: config.refusal_status,
             default_host: facts.url.trim_start_matches("https://").to_owned(),
             home: home(&facts),
+            redirect: config.redirect,
         });
         let tasks = vec![
             tokio::spawn(server::serve(listeners, acceptor, surfaces, stopped.clone())),
@@ -224,7 +225,7 @@ fn settings(fixtures: Fixtures, config: &Config, seed: u64) -> Result<Settings, 
         put.map_err(|why| StartError::Setting(format!("merchants.json: {username}: {why}")))?;
     }
     let settings = Settings {
-        rules: Rules { profiles, accounts, banks: fixtures.banks },
+        rules: Rules { profiles, accounts, banks: fixtures.banks, cards: fixtures.cards },
         repertoire: fixtures.repertoire,
         scenario: config.scenario.as_deref().map(Into::into),
         chaos: config.chaos,

@@ -348,7 +348,7 @@ async fn respond(reply: Reply, is_head: bool, reset: &Reset) -> io::Result<Answe
 /// A sentence may hold anything that was sent to us; a header may not.
 fn header_value(text: &str) -> Option<HeaderValue> {
     let safe: String =
-        text.chars().take(1000).map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect();
+        text.chars().take(HEADER_LIMIT).map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect();
     HeaderValue::from_str(&safe).ok()
 }
 

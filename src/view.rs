@@ -17,7 +17,8 @@ pub fn line(entry: &Entry) -> Option<String> {
         Event::Reset { merchant: None } => "--- reset: every transaction is forgotten".into(),
         Event::Reset { merchant: Some(merchant) } => format!("--- reset: what {merchant} did is forgotten"),
         Event::Released { tid, .. } => format!("<-- the answer about {tid} leaves"),
-        Event::Awaits { tid, .. } => format!("--- {tid} waits for the payer: settle it by hand"),
+        Event::Awaits { tid, .. } => format!("--- {tid} waits for its payer, on the checkout page"),
+        Event::Payer { tid, act, .. } => format!("--- the payer of {tid} {act}"),
         Event::Held { tid, waiting, until, .. } => {
             format!("--- the postback of {tid} is held: {waiting} of {until} wait")
         }
@@ -102,6 +103,7 @@ pub fn entry(entry: &Entry) -> Value {
             "event": "settled", "tid": tid, "statusid": statusid, "statusdesc": statusdesc, "by_hand": by_hand,
         }),
         Event::Awaits { tid, .. } => json!({ "event": "awaits", "tid": tid }),
+        Event::Payer { tid, act, .. } => json!({ "event": "payer", "tid": tid, "act": act.to_string() }),
         Event::Held { tid, waiting, until, .. } => {
             json!({ "event": "held", "tid": tid, "waiting": waiting, "until": until })
         }

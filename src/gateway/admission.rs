@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::bank::Bank;
 use super::call::{Body, Call, Refusal};
+use super::card::Cards;
 use super::ledger::Ledger;
 use super::merchant::{Account, Accounts, Merchant, Retailer};
 use super::method::Method;
@@ -22,6 +23,8 @@ pub struct Rules {
     pub accounts: Accounts,
     /// The financial institutions.
     pub banks: Vec<Bank>,
+    /// The test cards.
+    pub cards: Cards,
 }
 
 /// What an admitted call asks for.

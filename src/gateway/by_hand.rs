@@ -101,7 +101,9 @@ impl Gateway {
     pub fn ahead(&self, tid: &str) -> Vec<Timestamp> {
         let Some(position) = self.ledger.position(tid) else { return Vec::new() };
         let concerns = |due: &Due| match due {
-            Due::Step(other, turn) | Due::Tell(other, turn) => *other == position && self.is_turn(position, *turn),
+            Due::Step(other, turn) | Due::Tell(other, turn) | Due::Answer(other, turn) => {
+                *other == position && self.is_turn(position, *turn)
+            }
             Due::Send(postback) => *postback.tid == *tid,
             Due::Release(_) => false,
         };

@@ -21,6 +21,8 @@ pub struct Call<'a> {
     pub scenario: Option<&'a str>,
     /// `host:port` under which the caller reached us: the checkout page is announced there.
     pub host: &'a str,
+    /// Request line and headers as they may be kept: `masking::head`.
+    pub head: &'a str,
     /// The body as it came.
     pub body: Body<'a>,
 }

@@ -1,10 +1,9 @@
 //! `checkstatus`: the truth, or what the script tells instead.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Gateway;
-use super::call::{Answered, Refusal};
+use super::call::{Answered, Call, Refusal};
 use super::journal::{Action, CallRecord, Event};
 use super::ledger::{Ledger, Position};
 use super::merchant::Account;
@@ -12,12 +11,13 @@ use super::return_code::ReturnCode;
 use super::scenario::{Phase, Since, Wait};
 use super::timestamp::Timestamp;
 use super::transaction::Transaction;
-use super::wire::{self, Told};
+use super::wire::{self, Message, Told};
 
 impl Gateway {
     pub(super) fn check_status(
         &mut self,
-        peer: IpAddr,
+        call: &Call<'_>,
+        message: Option<&Message<'_>>,
         account: &Account,
         tid: &str,
         refid: &str,
@@ -29,7 +29,7 @@ impl Gateway {
             merchant: Some(Arc::clone(merchant)),
             refid: refid.into(),
             tid: tid.into(),
-            ..CallRecord::new(peer)
+            ..CallRecord::new(call, message)
         };
         let Some(position) = find(&self.ledger, merchant, tid, refid) else {
             let reason = format!("{merchant} has no transaction with this tid or refid");

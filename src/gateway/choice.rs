@@ -9,6 +9,8 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::merchant::Merchant;
+use super::method::Method;
+use super::profile::Profile;
 use super::repertoire::Repertoire;
 use super::scenario::{Scenario, When};
 use super::values::Msisdn;
@@ -30,7 +32,7 @@ pub enum Choice {
     Merchant,
     /// `--scenario` named it.
     Setting,
-    /// Nothing else applied.
+    /// Nothing else applied: the profile's for the method.
     Default,
 }
 
@@ -76,6 +78,8 @@ pub const NEXT_LIMIT: usize = 1000;
 /// What a choice is made from.
 pub(super) struct Question<'a> {
     pub(super) merchant: &'a Merchant,
+    pub(super) profile: &'a Profile,
+    pub(super) method: Method,
     pub(super) payer: &'a Msisdn,
     pub(super) message: &'a Message<'a>,
     /// The request's header.
@@ -103,7 +107,7 @@ impl Chooser {
     }
 
     fn first_rule(&mut self, repertoire: &Repertoire, question: Question<'_>) -> (Arc<Scenario>, Choice) {
-        let Question { merchant, payer, message, header, setting, chaos } = question;
+        let Question { merchant, profile, method, payer, message, header, setting, chaos } = question;
         let named = |name: &str| repertoire.get(name, Some(&merchant.username)).map(Arc::clone);
         if let Some(scenario) = self.take_next(merchant, message) {
             return (scenario, Choice::Next);
@@ -130,7 +134,8 @@ impl Chooser {
         if let Some(scenario) = setting.and_then(named) {
             return (scenario, Choice::Setting);
         }
-        (named("approve").expect("loading the fixtures made sure of approve"), Choice::Default)
+        let usual = profile.scenarios.get(&method).map_or("approve", |name| name);
+        (named(usual).expect("the settings were checked for it"), Choice::Default)
     }
 
     fn take_next(&mut self, merchant: &Merchant, message: &Message<'_>) -> Option<Arc<Scenario>> {

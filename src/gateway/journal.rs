@@ -7,12 +7,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::Refusal;
+use super::call::{Body, Call, Refusal};
+use super::checkout::Act;
 use super::choice::Choice;
+use super::masking;
 use super::postback::Delivery;
 use super::return_code::{CodeTable, Grade};
 use super::tally::Tallies;
 use super::timestamp::Timestamp;
+use super::wire::Message;
 
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +59,15 @@ pub enum Event {
         merchant: Arc<str>,
         /// Which.
         tid: Box<str>,
+    },
+    /// The payer did something on the checkout page.
+    Payer {
+        /// Whose payment.
+        merchant: Arc<str>,
+        /// Which.
+        tid: Box<str>,
+        /// What.
+        act: Act,
     },
     /// A postback waits for others.
     Held {
@@ -134,6 +146,11 @@ pub struct CallRecord {
     pub fault: Cow<'static, str>,
     /// Why it was refused; its code also knows its grade.
     pub refusal: Option<Refusal>,
+    /// Its request line and headers, secrets masked.
+    pub head: Box<str>,
+    /// Its body, secrets masked; empty when it was too large to be read.
+    #[serde(with = "super::postback::text_or_bytes")]
+    pub body: Box<[u8]>,
 }
 
 /// Which scenario was chosen, and why.
@@ -148,12 +165,12 @@ pub struct Decision {
 }
 
 impl CallRecord {
-    /// The record of a call of which nothing is known yet but where it came from.
-    pub(super) fn new(peer: IpAddr) -> CallRecord {
+    /// The record of a call of which nothing is known yet but what it looked like.
+    pub(super) fn new(call: &Call<'_>, message: Option<&Message<'_>>) -> CallRecord {
         CallRecord {
             action: Action::Unknown,
             merchant: None,
-            peer,
+            peer: call.peer,
             refid: Box::default(),
             tid: Box::default(),
             msisdn: Box::default(),
@@ -163,6 +180,11 @@ impl CallRecord {
             decision: None,
             fault: Cow::Borrowed(""),
             refusal: None,
+            head: call.head.into(),
+            body: match call.body {
+                Body::Whole(body) => masking::body(body, message),
+                Body::TooLarge(_) => Box::default(),
+            },
         }
     }
 
@@ -191,6 +213,7 @@ impl Event {
             Event::Released { merchant, .. }
             | Event::Settled { merchant, .. }
             | Event::Awaits { merchant, .. }
+            | Event::Payer { merchant, .. }
             | Event::Held { merchant, .. } => Some(merchant),
             Event::Delivery(delivery) => Some(&delivery.postback.merchant),
             Event::Reset { merchant } => merchant.as_deref(),
@@ -205,6 +228,7 @@ impl Event {
             Event::Released { tid, .. }
             | Event::Settled { tid, .. }
             | Event::Awaits { tid, .. }
+            | Event::Payer { tid, .. }
             | Event::Held { tid, .. } => tid,
             Event::Delivery(delivery) => &delivery.postback.tid,
             Event::Reset { .. } | Event::ConnectionFailed { .. } => "",
@@ -299,7 +323,14 @@ impl Entry {
         let inside = match &self.event {
             Event::Call(call) => {
                 let reason = call.refusal.as_ref().map_or(0, |refusal| refusal.reason.len());
-                size_of::<CallRecord>() + call.refid.len() + call.tid.len() + call.summary.len() + reason + 96
+                size_of::<CallRecord>()
+                    + call.refid.len()
+                    + call.tid.len()
+                    + call.summary.len()
+                    + reason
+                    + call.head.len()
+                    + call.body.len()
+                    + 96
             }
             Event::Settled { tid, statusdesc, .. } => tid.len() + statusdesc.len() + 16,
             Event::Delivery(delivery) => {
@@ -316,6 +347,7 @@ impl Entry {
             }
             Event::ConnectionFailed { problem, .. } => problem.len(),
             Event::Released { tid, .. } | Event::Awaits { tid, .. } | Event::Held { tid, .. } => tid.len(),
+            Event::Payer { tid, .. } => tid.len() + 64,
             Event::Reset { .. } => 0,
         };
         size_of::<Entry>() + inside

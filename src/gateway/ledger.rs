@@ -1,4 +1,4 @@
-//! All transactions, found by tid and by merchant and refid.
+//! All transactions, found by tid, by checkout id, and by merchant and refid.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,12 +23,20 @@ fn share<T: PartialEq>(own: &mut Arc<T>, other: &Arc<T>) {
     }
 }
 
+/// The digits of a checkout id: a letter and eleven of them.
+fn checkout_number(id: &str) -> Option<u64> {
+    let digits = id.strip_prefix('A').filter(|digits| digits.len() == 11)?;
+    if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
+}
+
 /// The transactions of this run.
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// `None` where one was forgotten: the others keep their places.
     transactions: Vec<Option<Transaction>>,
     by_tid: HashMap<Box<str>, Position>,
+    /// By the digits of the id: a key that needs no memory of its own.
+    by_checkout: HashMap<u64, Position>,
     by_refid: HashMap<Arc<str>, HashMap<Box<str>, Position>>,
 }
 
@@ -44,6 +52,12 @@ impl Ledger {
             let order = &transaction.order;
             if ledger.by_tid.contains_key(&transaction.tid) {
                 return Err(format!("the tid {} stands there twice", excerpt(&transaction.tid)));
+            }
+            if checkout_number(&transaction.checkout).is_none_or(|number| ledger.by_checkout.contains_key(&number)) {
+                return Err(format!(
+                    "the checkout id {} is none, or stands there twice",
+                    excerpt(&transaction.checkout)
+                ));
             }
             if ledger.by_refid(&order.merchant, &order.refid).is_some() {
                 return Err(format!("the refid {} stands there twice", excerpt(&order.refid)));
@@ -70,6 +84,9 @@ impl Ledger {
     pub fn insert(&mut self, transaction: Transaction) -> Position {
         let position = Position(self.transactions.len());
         self.by_tid.insert(transaction.tid.clone(), position);
+        if let Some(number) = checkout_number(&transaction.checkout) {
+            self.by_checkout.insert(number, position);
+        }
         let order = &transaction.order;
         match self.by_refid.get_mut(&order.merchant) {
             Some(refids) => refids.insert(order.refid.clone(), position),
@@ -97,6 +114,16 @@ impl Ledger {
     /// The transaction with this tid, whoever's it is.
     pub fn find(&self, tid: &str) -> Option<&Transaction> {
         self.get(self.position(tid)?)
+    }
+
+    /// Where the transaction with this checkout id is.
+    pub(super) fn position_by_checkout(&self, id: &str) -> Option<Position> {
+        self.by_checkout.get(&checkout_number(id)?).copied()
+    }
+
+    /// The transaction with this checkout id.
+    pub fn by_checkout(&self, id: &str) -> Option<&Transaction> {
+        self.get(self.position_by_checkout(id)?)
     }
 
     /// Where the merchant's transaction with this refid is.
@@ -135,6 +162,7 @@ impl Ledger {
         for position in self.by_refid.remove(merchant).unwrap_or_default().into_values() {
             if let Some(forgotten) = self.transactions[position.0].take() {
                 self.by_tid.remove(&forgotten.tid);
+                checkout_number(&forgotten.checkout).map(|number| self.by_checkout.remove(&number));
             }
         }
     }

@@ -18,6 +18,9 @@ pub struct Merchant {
     /// Basic user.
     #[serde(default)]
     pub username: Arc<str>,
+    /// What payers know it by; the user when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Box<str>>,
     /// Basic password.
     #[serde(default)]
     pub password: Box<str>,
@@ -92,6 +95,11 @@ impl TryFrom<String> for Network {
 }
 
 impl Merchant {
+    /// What payers know it by.
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.username)
+    }
+
     /// What `retailerid` is to this merchant.
     pub fn retailer(&self, id: &str) -> Retailer {
         let found = self.retailers.get(id).or_else(|| self.retailers.get("*"));

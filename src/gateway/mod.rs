@@ -1,19 +1,22 @@
 //! The core: a plain state machine that is KPay. It is given the time, a call, a delivery's result; it returns
 //! answers and postbacks to send. No I/O, no async and no clock in it.
 //!
-//! Here are the gateway and its verbs; `pay.rs` and `check_status.rs` answer calls, `steps.rs` performs scripts,
-//! `by_hand.rs` is what a developer does to it, `state.rs` saves and restores it.
+//! Here are the gateway and its verbs; `pay.rs` and `check_status.rs` answer calls, `checkout.rs` is the payer's side,
+//! `steps.rs` performs scripts, `by_hand.rs` is what a developer does to it, `state.rs` saves and restores it.
 
 pub mod admission;
 pub mod agenda;
 pub mod bank;
 pub mod by_hand;
 pub mod call;
+pub mod card;
 mod check_status;
+pub mod checkout;
 pub mod choice;
 pub mod ids;
 pub mod journal;
 pub mod ledger;
+pub mod masking;
 pub mod merchant;
 pub mod method;
 pub mod outbox;
@@ -78,6 +81,11 @@ impl Settings {
     /// What in them names something that is not there.
     pub fn complaint(&self) -> Option<String> {
         let missing = |name: &str, merchant: Option<&str>| self.repertoire.get(name, merchant).is_none();
+        let profiles =
+            self.rules.profiles.iter().flat_map(|profile| profile.scenarios.values().map(move |name| (profile, name)));
+        if let Some((profile, name)) = profiles.into_iter().find(|(_, name)| missing(name, None)) {
+            return Some(format!("profiles/{}.json: scenarios: there is no scenario '{name}'", profile.name));
+        }
         if missing("approve", None) {
             return Some("there is no scenario 'approve': payments for which nothing else chooses one need it".into());
         }
@@ -124,6 +132,8 @@ enum Due {
     Step(Position, u32),
     /// The postback that follows a settlement by hand.
     Tell(Position, u32),
+    /// What the payer answered takes effect, likewise.
+    Answer(Position, u32),
     /// A postback leaves: a repetition, or another attempt.
     Send(Postback),
     /// An answer that was kept back leaves.
@@ -236,7 +246,9 @@ impl Gateway {
         self.pools.retain(|_, pool| !pool.is_empty());
         let (ledger, tickets) = (&self.ledger, &self.tickets);
         self.agenda.retain(|due| match due {
-            Due::Step(position, _) | Due::Tell(position, _) => ledger.get(*position).is_some(),
+            Due::Step(position, _) | Due::Tell(position, _) | Due::Answer(position, _) => {
+                ledger.get(*position).is_some()
+            }
             Due::Send(postback) => postback.merchant != *merchant,
             Due::Release(ticket) => tickets.contains_key(ticket),
         });
@@ -256,13 +268,13 @@ impl Gateway {
                 self.pay(call, message, &account, order, &payer, now)
             }
             Ok(Admitted::CheckStatus { account, tid, refid }) => {
-                self.check_status(call.peer, &account, &tid, &refid, now)
+                self.check_status(call, message.as_ref().ok(), &account, &tid, &refid, now)
             }
             Err(refusal) => {
                 let username = call.credentials.as_ref().map_or("", |credentials| &credentials.username);
                 let account = self.rules.accounts.get(username).cloned();
                 let message = message.as_ref().ok();
-                self.refuse(call.peer, account.as_ref(), message, refusal, now)
+                self.refuse(call, account.as_ref(), message, refusal, now)
             }
         }
     }
@@ -281,7 +293,7 @@ impl Gateway {
     /// Refuses a call before there is a transaction.
     fn refuse(
         &mut self,
-        peer: IpAddr,
+        call: &Call<'_>,
         account: Option<&Arc<Account>>,
         message: Option<&Message<'_>>,
         refusal: Refusal,
@@ -300,7 +312,7 @@ impl Gateway {
                 code: refusal.code.number(table).to_string().into(),
                 reply: refusal.code.reply(table).into(),
                 refusal: Some(refusal.clone()),
-                ..CallRecord::new(peer)
+                ..CallRecord::new(call, message)
             })),
         );
         Answered { body, refusal: Some(refusal), fault: None, ticket: None }
@@ -319,6 +331,7 @@ impl Gateway {
                 Due::Send(postback) => self.outbox.put(postback),
                 Due::Step(position, turn) => self.perform(position, turn, at),
                 Due::Tell(position, turn) => self.tell(position, turn),
+                Due::Answer(position, turn) => self.settle_as_answered(position, turn, at),
                 Due::Release(ticket) => self.release(ticket, at),
             }
         }

@@ -28,6 +28,8 @@ impl Gateway {
     ) -> Answered {
         let question = Question {
             merchant: &account.merchant,
+            profile: &account.profile,
+            method: order.method,
             payer,
             message,
             header: call.scenario,
@@ -38,7 +40,7 @@ impl Gateway {
         if let Decision::Refused(refused) = &scenario.answer.decision
             && !refused.retcode.0.is_processors()
         {
-            return self.refuse_by_script(call, account, &order, (&scenario, choice), refused, now);
+            return self.refuse_by_script((call, message), account, &order, (&scenario, choice), refused, now);
         }
         let authkey = self.ids.authkey();
         let position = self.take_in(order, &account.profile, Arc::clone(&scenario), choice, now);
@@ -46,7 +48,8 @@ impl Gateway {
         let transaction = self.transaction(position);
         let tid = transaction.tid.clone();
         let body = wire::with_fields(body, &scenario.answer.fields, transaction);
-        let record = CallRecord { tid: tid.clone(), ..payment_record(call, &transaction.order, (&scenario, choice)) };
+        let record =
+            CallRecord { tid: tid.clone(), ..payment_record((call, message), &transaction.order, (&scenario, choice)) };
         let (code, reply) = match (&refusal, &transaction.outcome) {
             (Some(refusal), _) => {
                 let table = account.profile.codes;
@@ -104,7 +107,7 @@ impl Gateway {
     /// Refused as if a check had: no transaction comes to exist, and the refid stays free.
     fn refuse_by_script(
         &mut self,
-        call: &Call<'_>,
+        (call, message): (&Call<'_>, &Message<'_>),
         account: &Account,
         order: &Order,
         chosen: (&Scenario, Choice),
@@ -121,7 +124,7 @@ impl Gateway {
             code: code.number(table).to_string().into(),
             reply: code.reply(table).into(),
             refusal: Some(refusal.clone()),
-            ..payment_record(call, order, chosen)
+            ..payment_record((call, message), order, chosen)
         };
         let ticket = scenario.answer.wait.map(|wait| self.keep_back(&order.merchant, "", wait, now));
         self.journal.add(now, Event::Call(Box::new(record)));
@@ -147,6 +150,7 @@ impl Gateway {
             choice,
             created: now,
             outcome: None,
+            answer: None,
             reserved_momtransactionid: self.ids.momtransactionid(),
             progress: Progress::default(),
             asked: Asked { phase: 0, since: now, calls: 0 },
@@ -179,7 +183,11 @@ fn scripted_refusal(scenario: &Scenario, refused: &ScriptedRefusal) -> Refusal {
     Refusal { code, reason: format!("scenario {}: {why}", scenario.name) }
 }
 
-fn payment_record(call: &Call<'_>, order: &Order, (scenario, choice): (&Scenario, Choice)) -> CallRecord {
+fn payment_record(
+    (call, message): (&Call<'_>, &Message<'_>),
+    order: &Order,
+    (scenario, choice): (&Scenario, Choice),
+) -> CallRecord {
     CallRecord {
         action: Action::Pay,
         merchant: Some(Arc::clone(&order.merchant)),
@@ -188,6 +196,6 @@ fn payment_record(call: &Call<'_>, order: &Order, (scenario, choice): (&Scenario
         summary: format!("{} {} {}", order.amount, order.currency, order.method.word()),
         decision: Some(Chosen { scenario: scenario.name.clone(), grade: scenario.grade, choice }),
         fault: scenario.answer.fault.as_ref().map_or_else(Default::default, |fault| fault.word().into()),
-        ..CallRecord::new(call.peer)
+        ..CallRecord::new(call, Some(message))
     }
 }

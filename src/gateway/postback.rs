@@ -55,7 +55,7 @@ impl Postback {
 }
 
 /// Bodies as text where they are text: so a saved state can be read.
-mod text_or_bytes {
+pub(super) mod text_or_bytes {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[derive(Serialize, Deserialize)]
@@ -65,14 +65,16 @@ mod text_or_bytes {
         Bytes(std::borrow::Cow<'a, [u8]>),
     }
 
-    pub(super) fn serialize<S: Serializer>(body: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in super::super) fn serialize<S: Serializer>(body: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
         match std::str::from_utf8(body) {
             Ok(text) => Body::Text(text.into()).serialize(serializer),
             Err(_) => Body::Bytes(body.into()).serialize(serializer),
         }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>, T: From<Vec<u8>>>(deserializer: D) -> Result<T, D::Error> {
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>, T: From<Vec<u8>>>(
+        deserializer: D,
+    ) -> Result<T, D::Error> {
         Body::deserialize(deserializer).map(|body| match body {
             Body::Text(text) => text.into_owned().into_bytes().into(),
             Body::Bytes(bytes) => bytes.into_owned().into(),

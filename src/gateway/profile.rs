@@ -36,6 +36,8 @@ pub struct Profile {
     pub postback_content_type: Box<str>,
     /// The fields of a postback and their order.
     pub postback_fields: PostbackFields,
+    /// The scenarios of payments for which nothing else chooses one, by method; `approve` for the others.
+    pub scenarios: BTreeMap<Method, Box<str>>,
     /// When a payment settles, unless its scenario says otherwise.
     pub settles: Settles,
     /// How long after it settled the postback goes out, unless its scenario says otherwise.
@@ -64,6 +66,11 @@ impl Profiles {
     /// The profile with this name, or everybody's; the error lists those there are.
     pub fn of(&self, name: Option<&str>) -> Result<&Arc<Profile>, String> {
         name.map_or(Ok(&self.default), |name| named(&self.all, name))
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Profile>> {
+        self.all.iter()
     }
 
     /// Everybody's.

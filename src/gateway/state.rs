@@ -86,7 +86,7 @@ impl Gateway {
         }
         let slots = state.transactions.len();
         let sound = |due: &Due| match due {
-            Due::Step(position, _) | Due::Tell(position, _) => position.is_within(slots),
+            Due::Step(position, _) | Due::Tell(position, _) | Due::Answer(position, _) => position.is_within(slots),
             Due::Send(_) | Due::Release(_) => true,
         };
         let held_sound = state.pools.values().flatten().all(|held| held.position.is_within(slots));

@@ -1,4 +1,4 @@
-//! What a script does when its time has come: settle, post, wait for the payer; and what comes of a delivery.
+//! What a script does when its time has come: settle and post; and what comes of a delivery.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::journal::Event;
 use super::ledger::Position;
 use super::postback::{Again, Delivery, Postback};
 use super::profile::MomTransactionIdForm;
-use super::scenario::{Action, Await, Hold, Posting, Release, Settlement};
+use super::scenario::{Action, Hold, Posting, Release, Settlement};
 use super::timestamp::Timestamp;
 use super::transaction::Transaction;
 use super::wire::{self, Told};
@@ -77,23 +77,6 @@ impl Gateway {
             transaction.progress.awaiting = false;
             self.schedule(position, at);
         }
-    }
-
-    /// Stands still, or goes on when the payer's time is over.
-    fn await_payer(&mut self, position: Position, wait: &Await, at: Timestamp) {
-        let Some(transaction) = self.ledger.get_mut(position) else { return };
-        if !transaction.progress.awaiting {
-            transaction.progress.awaiting = true;
-            let (merchant, tid) = (Arc::clone(&transaction.order.merchant), transaction.tid.clone());
-            if let Some(span) = wait.up_to {
-                self.agenda.put(at.after(span.0), Due::Step(position, transaction.progress.turn));
-            }
-            self.journal.add(at, Event::Awaits { merchant, tid });
-            return;
-        }
-        let settlement = wait.otherwise.clone().unwrap_or_else(|| Settlement::failed(None));
-        self.settle(position, &settlement, false, at);
-        self.go_on(position, at);
     }
 
     /// Keeps a postback back; when enough wait, they leave one after the other, and their scripts go on.

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::checkout::Answer;
 use super::choice::Choice;
 use super::method::Method;
 use super::profile::Profile;
-use super::scenario::{Scenario, Settlement};
+use super::scenario::{Action, Scenario, Settlement, Step};
 use super::timestamp::Timestamp;
 use super::values::{Amount, Currency, StatusId};
 
@@ -72,6 +73,9 @@ pub struct Transaction {
     pub created: Timestamp,
     /// `None` while it is pending.
     pub outcome: Option<Outcome>,
+    /// What the payer has done on the checkout page.
+    #[serde(default)]
+    pub answer: Option<Box<Answer>>,
     /// What `momtransactionid` will be if it succeeds: drawn when it is made, so that the order in which
     /// payments settle does not change what later ones draw.
     pub(super) reserved_momtransactionid: Box<str>,
@@ -104,6 +108,22 @@ pub(super) struct Asked {
 }
 
 impl Transaction {
+    /// Whether what the payer does still matters: its script comes to an `await`, or stands at one.
+    pub fn asks_payer(&self) -> bool {
+        let ahead = self.scenario.steps.get(self.progress.step as usize..).unwrap_or_default();
+        ahead.iter().any(|step| matches!(step.action, Action::Await(_)))
+    }
+
+    /// A field that was sent beside those that an order interprets, such as `details`.
+    pub fn sent(&self, name: &str) -> Option<&str> {
+        self.order.record.iter().find(|(other, _)| **other == *name).map(|(_, value)| &**value)
+    }
+
+    /// The step of its script that comes next, or that it stands at.
+    pub fn next_step(&self) -> Option<&Step> {
+        self.scenario.steps.get(self.progress.step as usize)
+    }
+
     /// The operator's id of its success, or what that will be.
     pub fn momtransactionid(&self) -> &str {
         let known = self.outcome.as_ref().map(|outcome| &*outcome.momtransactionid);

@@ -122,6 +122,11 @@ impl TryFrom<String> for StatusId {
 }
 
 impl StatusId {
+    /// `01`.
+    pub fn successful() -> StatusId {
+        StatusId("01".into())
+    }
+
     /// `02`.
     pub fn failed() -> StatusId {
         StatusId("02".into())

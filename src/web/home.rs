@@ -26,8 +26,7 @@ impl Home {
     pub(super) fn page(&self, request: &Request) -> Reply {
         let accept = request.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
         if accept.contains("text/html") {
-            // Rendering strings into a string cannot fail.
-            return Reply::html(self.render().unwrap_or_default());
+            return Reply::page(200, self);
         }
         let Home { version, url, ca, profile, curl } = self;
         Reply::text(

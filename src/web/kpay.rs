@@ -12,6 +12,7 @@ use http::header::{AUTHORIZATION, HOST};
 use super::{Body, RefusalStatus, Reply, Request, Sending, Surfaces};
 use crate::gateway::Gateway;
 use crate::gateway::call::{self, Call, Credentials};
+use crate::gateway::masking;
 use crate::gateway::scenario::{Fault, ResetPoint};
 use crate::gateway::values::excerpt;
 
@@ -33,6 +34,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// Answers a call. What kind of call it is stands in the body; neither path nor Content-Type decides.
 pub(super) async fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
     let scenario = request.headers.get(SCENARIO).map(|name| name.to_str().unwrap_or("?"));
+    let headers = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let head = masking::head(request.method.as_str(), &request.path, headers);
     let call = Call {
         scenario,
         secure: request.secure,
@@ -40,6 +43,7 @@ pub(super) async fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
         credentials: credentials(&request.headers),
         key: request.headers.get("kpay-key").and_then(|key| key.to_str().ok()),
         host: host(&request.headers).unwrap_or(&surfaces.default_host),
+        head: &head,
         body: match &request.body {
             Body::Whole(body) => call::Body::Whole(body),
             Body::TooLarge => call::Body::TooLarge(Body::LIMIT),

@@ -1,5 +1,6 @@
 //! The surfaces: which one answers which path. Requests arrive as our own small type; hyper stays in `server.rs`.
 
+mod checkout;
 mod control;
 mod home;
 mod kpay;
@@ -71,6 +72,8 @@ pub struct Surfaces {
     pub refusal_status: RefusalStatus,
     /// `host:port` to name where a caller has not said how it reached us.
     pub default_host: String,
+    /// How the payer's browser comes back to the shop.
+    pub redirect: Redirect,
     /// What the page at `/` shows.
     pub home: home::Home,
     /// Moves a paused clock on.
@@ -83,6 +86,17 @@ pub struct Surfaces {
     pub stop: watch::Receiver<bool>,
 }
 
+/// What the pages load.
+fn asset(name: &str) -> Reply {
+    match name {
+        "style.css" => Reply::asset("text/css; charset=utf-8", include_str!("pages/style.css")),
+        "checkout.js" => Reply::asset("text/javascript; charset=utf-8", include_str!("pages/checkout.js")),
+        "icon.svg" => Reply::asset("image/svg+xml", include_str!("pages/icon.svg")),
+        _ => Reply::problem(404, "no page of this sandbox has such a part"),
+    }
+}
+
+pub use checkout::Redirect;
 pub use control::{Guard, endpoints};
 pub use home::Home;
 
@@ -99,15 +113,12 @@ impl Surfaces {
                 Reply::problem(405, "KPay's endpoint takes POST with a JSON body").with("Allow", "POST")
             }
             (_, ["__sandbox", "livez" | "readyz"]) if reading => Reply::text(200, "ok\n"),
-            (_, ["__sandbox", "style.css"]) if reading => Reply::css(include_str!("pages/style.css")),
+            (_, ["__sandbox", "assets", name]) if reading => asset(name),
             (_, ["__sandbox", "api", path @ ..]) => control::answer(self, &request, path).await,
             (_, ["__sandbox", ..]) if reading => {
                 Reply::problem(404, "nothing here: there are /__sandbox/api, /__sandbox/livez and /__sandbox/readyz")
             }
-            (_, ["checkout", _]) if reading => Reply::problem(
-                501,
-                "this version has no checkout page: the payment goes on by its scenario, without the payer",
-            ),
+            (_, ["checkout", path @ ..]) => checkout::answer(self, &request, path).await,
             _ => Reply::problem(404, "nothing here: KPay's endpoint is POST / or POST /api/, and GET / tells more"),
         }
     }

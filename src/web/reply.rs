@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use askama::Template;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
@@ -52,21 +53,41 @@ impl Reply {
         Reply::new(status, "text/plain; charset=utf-8", text.into().into_bytes())
     }
 
-    /// A page. It may load nothing but our own style.
-    pub fn html(page: String) -> Reply {
-        Reply::new(200, "text/html; charset=utf-8", page.into_bytes())
-            .with(
-                "Content-Security-Policy",
-                "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-            )
-            .with("X-Content-Type-Options", "nosniff")
-            .with("Referrer-Policy", "no-referrer")
+    /// A page. It may load, run, ask and post to nothing but what is ours.
+    pub fn page(status: u16, page: &impl Template) -> Reply {
+        Reply::page_with(status, page, None)
     }
 
-    /// A stylesheet.
-    pub fn css(style: &'static str) -> Reply {
-        let body = Bytes::from_static(style.as_bytes());
-        Reply { body, ..Reply::new(200, "text/css; charset=utf-8", Vec::new()) }
+    /// A page that may also show pictures from one other origin.
+    pub fn page_with(status: u16, page: &impl Template, pictures: Option<&str>) -> Reply {
+        let also = pictures.map(|origin| format!(" {origin}")).unwrap_or_default();
+        Reply::html(status, page, &format!("img-src 'self'{also}; form-action 'self'"))
+    }
+
+    /// A page whose form goes to another site.
+    pub fn page_posting(status: u16, page: &impl Template) -> Reply {
+        Reply::html(status, page, "img-src 'self'")
+    }
+
+    fn html(status: u16, page: &impl Template, policy: &str) -> Reply {
+        // Rendering strings into a string cannot fail.
+        let page = page.render().unwrap_or_default();
+        Reply::new(status, "text/html; charset=utf-8", page.into_bytes())
+            .with(
+                "Content-Security-Policy",
+                format!("default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'; {policy}"),
+            )
+            .with("X-Content-Type-Options", "nosniff")
+            .with("Referrer-Policy", "same-origin")
+            .with("Cache-Control", "no-store")
+    }
+
+    /// A file that belongs to the pages; it changes with the program only, so browsers may keep it a while.
+    pub fn asset(content_type: &'static str, text: &'static str) -> Reply {
+        let body = Bytes::from_static(text.as_bytes());
+        Reply { body, ..Reply::new(200, content_type, Vec::new()) }
+            .with("Cache-Control", "max-age=60")
+            .with("X-Content-Type-Options", "nosniff")
     }
 
     /// An error that is ours, not KPay's: a sentence.

@@ -33,7 +33,7 @@ impl Core {
         let mut accounts = Accounts::default();
         fixtures.merchants.into_iter().for_each(|merchant| accounts.put(merchant, &profiles).expect("it is sound"));
         let mut settings = Settings {
-            rules: Rules { profiles, accounts, banks: fixtures.banks },
+            rules: Rules { profiles, accounts, banks: fixtures.banks, cards: fixtures.cards },
             repertoire: fixtures.repertoire,
             scenario: None,
             chaos: 0.0,
@@ -101,6 +101,7 @@ pub(crate) fn good_call(body: &[u8]) -> Call<'_> {
         key: Some("your_api_key"),
         scenario: None,
         host: "pay.esicia.com",
+        head: "POST /\n",
         body: Body::Whole(body),
     }
 }

@@ -6,6 +6,7 @@ mod receiver;
 
 mod bad_input;
 mod certificates;
+mod checkout;
 mod commands;
 mod control;
 mod faults;

@@ -84,6 +84,11 @@ pub struct Settlement {
 }
 
 impl Settlement {
+    /// As successful, in the profile's words.
+    pub fn successful() -> Settlement {
+        Settlement { statusid: StatusId::successful(), statusdesc: None }
+    }
+
     /// As failed, in these words or the profile's.
     pub fn failed(statusdesc: Option<Box<str>>) -> Settlement {
         Settlement { statusid: StatusId::failed(), statusdesc }

@@ -176,6 +176,19 @@ pub fn postback(transaction: &Transaction, fields: PostbackFields, told: Told<'_
     }
 }
 
+/// What the payer's browser takes back to the shop where it takes anything (A).
+pub fn redirect(transaction: &Transaction, told: Told<'_>) -> [(&'static str, String); 5] {
+    let Told { statusid, statusdesc, momtransactionid, .. } = told;
+    let (tid, refid) = (&transaction.tid, &transaction.order.refid);
+    [
+        ("tid", tid.to_string()),
+        ("refid", refid.to_string()),
+        ("momtransactionid", momtransactionid.to_owned()),
+        ("statusid", statusid.to_owned()),
+        ("statusdesc", statusdesc.to_owned()),
+    ]
+}
+
 /// A message with some of its fields added, changed or removed; the others keep their order.
 pub fn changed(message: Vec<u8>, changes: &Fields, placeholders: &Placeholders<'_>) -> Vec<u8> {
     if changes.0.is_empty() {

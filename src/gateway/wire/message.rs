@@ -7,6 +7,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::super::journal::Action;
+use super::super::masking;
 use super::super::values::excerpt;
 use super::Param;
 
@@ -101,18 +102,23 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// The fields that KPay does not know, each with its value as it stands in the body.
+    pub(in super::super) fn extra(&self) -> impl DoubleEndedIterator<Item = (&str, &'a str)> {
+        self.extra.iter().map(|(name, raw)| (&**name, raw.get()))
+    }
+
     /// Whether the refid was sent as a number.
     pub fn refid_is_number(&self) -> bool {
         self.known[Param::Refid as usize].is_some_and(|raw| !raw.get().starts_with('"'))
     }
 
-    /// What is kept for the record beside the parameters that an order interprets.
+    /// What is kept for the record beside the parameters that an order interprets; secrets are masked.
     pub fn record(&self) -> Box<[(Box<str>, Box<str>)]> {
         let known = [Param::Email, Param::Details, Param::Cname, Param::Cnumber, Param::Logourl].into_iter();
         let known = known.filter_map(|param| Some((param.name().into(), self.text(param).ok()??.into())));
         let extra = self.extra.iter().map(|(name, raw)| {
             let value = unquoted(raw.get()).unwrap_or(Cow::Borrowed(raw.get()));
-            (name.as_ref().into(), value.into())
+            (name.as_ref().into(), masking::extra(name, &value).into())
         });
         known.chain(extra).collect()
     }

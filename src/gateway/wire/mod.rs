@@ -4,8 +4,8 @@ mod answers;
 mod message;
 
 pub use answers::{
-    Told, accepted, acknowledgement_complaint, changed, not_found, postback, refused, settled_at_once, status,
-    told_ids, with_fields, with_order_placeholders, with_placeholders,
+    Told, accepted, acknowledgement_complaint, changed, not_found, postback, redirect, refused, settled_at_once,
+    status, told_ids, with_fields, with_order_placeholders, with_placeholders,
 };
 pub use message::Message;
 

@@ -36,19 +36,8 @@ impl Guard {
             let message = format!("the Host '{}' is none that this sandbox serves", shown(host));
             return Err(Problem::new(403, "host", message, "use localhost, or start with --host NAME"));
         }
-        let same =
-            |origin: &str| ["http://", "https://"].iter().any(|scheme| origin.strip_prefix(scheme) == Some(host));
-        if let Some(origin) = text(ORIGIN)
-            && !same(origin)
-        {
-            let message = format!("a page of {} may not drive the sandbox", shown(origin));
+        if let Some(message) = self.foreign_page(headers) {
             return Err(Problem::new(403, "origin", message, "call from a test or a terminal, not from a web page"));
-        }
-        if let Some(site) = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok())
-            && !matches!(site, "same-origin" | "none")
-        {
-            let hint = "call from a test or a terminal, not from a web page";
-            return Err(Problem::new(403, "origin", "a page of another site may not use the sandbox", hint));
         }
         let Some(token) = &self.token else {
             if self.beyond_loopback && !self.open {
@@ -67,6 +56,20 @@ impl Guard {
             if given.is_some() { "the bearer token is not the right one" } else { "a bearer token is required" };
         let hint = "send Authorization: Bearer TOKEN with the sandbox's --control-token";
         Err(Problem::new(401, "token", message, hint))
+    }
+
+    /// Why a call comes from a page that is not ours; `None` when it does not.
+    pub(in crate::web) fn foreign_page(&self, headers: &HeaderMap) -> Option<String> {
+        let text = |name| headers.get(name).map(|value: &http::HeaderValue| value.to_str().unwrap_or("?"));
+        let host = text(HOST).unwrap_or_default();
+        let same =
+            |origin: &str| ["http://", "https://"].iter().any(|scheme| origin.strip_prefix(scheme) == Some(host));
+        if let Some(origin) = text(ORIGIN).filter(|origin| !same(origin)) {
+            return Some(format!("a page of {} may not drive the sandbox", shown(origin)));
+        }
+        let site = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok());
+        let foreign = site.filter(|site| !matches!(*site, "same-origin" | "none"));
+        foreign.map(|_| "a page of another site may not use the sandbox".to_owned())
     }
 
     /// An address cannot be rebound, so any will do; a name must be one of ours.

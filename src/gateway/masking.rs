@@ -1,0 +1,100 @@
+//! What must not be kept: passwords, keys and card numbers are masked before a call goes into the journal.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use base64::Engine;
+
+use super::card::luhn;
+use super::wire::Message;
+
+/// What stands in place of a secret.
+const MASK: &str = "****";
+
+/// A request's line and headers as they may be kept.
+pub fn head<'a>(method: &str, path: &str, headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
+    let mut head = format!("{method} {path}\n");
+    for (name, value) in headers {
+        let value = String::from_utf8_lossy(value);
+        let value = match name {
+            "authorization" => masked_authorization(&value).into(),
+            "kpay-key" | "proxy-authorization" | "cookie" => MASK.into(),
+            _ => value,
+        };
+        head.push_str(name);
+        head.push_str(": ");
+        head.push_str(&value);
+        head.push('\n');
+    }
+    head
+}
+
+/// The user is no secret and tells a lot; the password is one.
+fn masked_authorization(value: &str) -> String {
+    let Some((scheme, rest)) = value.trim().split_once(' ') else { return MASK.into() };
+    let decoded = base64::engine::general_purpose::STANDARD.decode(rest.trim()).ok();
+    let user = decoded.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok()?.split_once(':'));
+    match user {
+        Some((user, _)) if scheme.eq_ignore_ascii_case("basic") => format!("{scheme} {user}:{MASK} (base64)"),
+        _ => format!("{scheme} {MASK}"),
+    }
+}
+
+/// A body as it may be kept: without the values of fields that hold secrets, and without card numbers where KPay has
+/// no field for them.
+pub(super) fn body(body: &[u8], message: Option<&Message<'_>>) -> Box<[u8]> {
+    let Some(message) = message else {
+        return without_card_numbers(&String::from_utf8_lossy(body)).into_bytes().into();
+    };
+    let mut kept = Cow::Borrowed(body);
+    // From the end, so that the places before stay where they are.
+    for (name, value) in message.extra().rev() {
+        if let Cow::Owned(masked) = extra(name, value)
+            && let Some(range) = place(body, value)
+        {
+            // A text, an array or an object stays one; a number becomes a text.
+            let masked = if masked.starts_with(['"', '[', '{']) { masked } else { format!("\"{masked}\"") };
+            kept.to_mut().splice(range, masked.into_bytes());
+        }
+    }
+    kept.into_owned().into()
+}
+
+/// Where in a body a part of it stands.
+fn place(body: &[u8], part: &str) -> Option<Range<usize>> {
+    let start = (part.as_ptr() as usize).checked_sub(body.as_ptr() as usize)?;
+    let end = start.checked_add(part.len())?;
+    (body.get(start..end)? == part.as_bytes()).then_some(start..end)
+}
+
+/// The value of a field that KPay does not know, as it may be kept: owned when something was masked.
+pub(super) fn extra<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
+    let plain = name.replace(['_', '-'], "").to_ascii_lowercase();
+    let secret = ["password", "passwd", "pwd", "secret", "authkey", "apikey", "token", "cvv", "cvv2", "cvc", "pin"];
+    if secret.contains(&&*plain) {
+        return MASK.to_owned().into();
+    }
+    let masked = without_card_numbers(value);
+    if masked == value { Cow::Borrowed(value) } else { masked.into() }
+}
+
+/// With all but the last four digits of each card number masked.
+fn without_card_numbers(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let run = &rest[start..];
+        let end = run.find(|c: char| !c.is_ascii_digit() && c != ' ' && c != '-').unwrap_or(run.len());
+        let run = run[..end].trim_end_matches([' ', '-']);
+        kept.push_str(&rest[..start]);
+        let digits: String = run.chars().filter(char::is_ascii_digit).collect();
+        if (13..=19).contains(&digits.len()) && luhn(&digits) {
+            kept.push_str(MASK);
+            kept.push_str(&digits[digits.len() - 4..]);
+        } else {
+            kept.push_str(run);
+        }
+        rest = &rest[start + run.len()..];
+    }
+    kept + rest
+}
