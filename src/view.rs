@@ -2,9 +2,12 @@
 
 use serde_json::{Value, json};
 
+use crate::gateway::Gateway;
 use crate::gateway::choice::Choice;
 use crate::gateway::journal::{CallRecord, Decision, Entry, Event};
 use crate::gateway::postback::{Delivery, Verdict};
+use crate::gateway::return_code::ReturnCode;
+use crate::gateway::tally::DeliveryKind;
 use crate::gateway::transaction::Transaction;
 use crate::gateway::wire::Told;
 
@@ -140,6 +143,22 @@ fn delivery_fields(delivery: &Delivery) -> Value {
     })
 }
 
+/// An entry with all that is kept of it: what a call looked like, what a listener answered.
+pub fn whole(entry: &Entry) -> Value {
+    let mut object = self::entry(entry);
+    match &entry.event {
+        Event::Call(call) => {
+            object["request"] = json!({ "head": call.head, "body": String::from_utf8_lossy(&call.body) });
+        }
+        Event::Delivery(found) => {
+            let whole = delivery(found);
+            (object["headers"], object["answer"]) = (whole["headers"].clone(), whole["answer"].clone());
+        }
+        _ => {}
+    }
+    object
+}
+
 /// A delivery with all of what was sent and answered.
 pub fn delivery(delivery: &Delivery) -> Value {
     let headers = |list: &[(String, String)]| -> Value {
@@ -211,6 +230,35 @@ pub fn transaction(transaction: &Transaction) -> Value {
         "momtransactionid": outcome.as_ref().map(|outcome| &outcome.momtransactionid),
         "created_at": transaction.created.to_string(),
         "settled_at": outcome.as_ref().map(|outcome| outcome.at.to_string()),
+    })
+}
+
+/// Which codes, scenarios and kinds of delivery were met, of one merchant or of all, and which not.
+pub fn coverage(gateway: &Gateway, merchant: Option<&str>) -> Value {
+    let tally = gateway.journal().tallies().of(merchant);
+    let table = gateway.rules().profiles.default().codes;
+    let accepted = json!({ "code": 0, "meaning": "accepted", "met": tally.accepted });
+    let codes = ReturnCode::ALL.into_iter().map(|code| {
+        let met = tally.refused.get(&code).copied().unwrap_or(0);
+        json!({ "code": code.number(table), "meaning": code.meaning(), "met": met })
+    });
+    let codes: Vec<Value> = std::iter::once(accepted).chain(codes).collect();
+    let scenarios = gateway.repertoire().of(merchant).filter(|known| known.scenario.chain.is_empty());
+    let mut scenarios: Vec<Value> = scenarios
+        .map(|known| {
+            let name = &known.scenario.name;
+            json!({ "scenario": name, "met": tally.scenarios.get(name).copied().unwrap_or(0) })
+        })
+        .collect();
+    scenarios.sort_by(|a, b| a["scenario"].as_str().cmp(&b["scenario"].as_str()));
+    let deliveries =
+        DeliveryKind::ALL.map(|kind| json!({ "kind": kind, "met": tally.deliveries.get(&kind).copied().unwrap_or(0) }));
+    let met = |list: &[Value]| format!("{} of {}", list.iter().filter(|one| one["met"] != 0).count(), list.len());
+    json!({
+        "met": { "codes": met(&codes), "scenarios": met(&scenarios), "deliveries": met(&deliveries) },
+        "codes": codes,
+        "scenarios": scenarios,
+        "deliveries": deliveries,
     })
 }
 

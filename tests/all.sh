@@ -15,8 +15,11 @@ need curl curl
 need openssl openssl
 need php php-cli
 need node nodejs
+need npm npm
 need python3 python3
 need shellcheck shellcheck
+chromium() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
+chromium >/dev/null || packages+=(chromium)
 if ! command -v php >/dev/null || ! php -m | grep -qx curl; then packages+=(php-curl); fi
 if [ ${#packages[@]} -gt 0 ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -27,6 +30,9 @@ if [ ${#packages[@]} -gt 0 ]; then
     exit 1
   fi
 fi
+
+# axe-core judges the pages' contrast and labels; it is used by the browser tests only.
+npm install --prefix tests/browser --no-package-lock --no-audit --no-fund --silent
 
 step() { printf '\n== %s\n' "$*"; }
 step formatting

@@ -308,6 +308,11 @@ impl Journal {
         self.entries.range(self.entries.partition_point(|entry| entry.number <= cursor)..)
     }
 
+    /// The entries from a moment on that are still here.
+    pub fn since(&self, moment: Timestamp) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.entries.range(self.entries.partition_point(|entry| entry.at < moment)..)
+    }
+
     /// The deliveries that are still here, in the order in which they ended.
     pub fn deliveries(&self) -> impl DoubleEndedIterator<Item = &Arc<Delivery>> {
         self.entries.iter().filter_map(|entry| match &entry.event {

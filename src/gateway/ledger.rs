@@ -152,6 +152,12 @@ impl Ledger {
         self.transactions.iter().skip(from).take(count).flatten()
     }
 
+    /// At most `count` places before `place`, the newest first, each with its transaction where there still is one.
+    pub fn newest(&self, place: usize, count: usize) -> impl Iterator<Item = (usize, Option<&Transaction>)> {
+        let end = place.min(self.transactions.len());
+        (end.saturating_sub(count)..end).rev().map(|place| (place, self.transactions[place].as_ref()))
+    }
+
     /// How many places there are.
     pub fn places(&self) -> usize {
         self.transactions.len()

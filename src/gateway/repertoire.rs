@@ -98,6 +98,11 @@ impl Repertoire {
         self.known.iter().find(named).map(|known| &known.scenario)
     }
 
+    /// All of them, those that go first first.
+    pub fn all(&self) -> impl Iterator<Item = &Known> {
+        self.known.iter()
+    }
+
     /// Those that a merchant knows, without those that another of the same name goes before. Without a
     /// merchant, those that everybody knows.
     pub fn of<'a>(&'a self, merchant: Option<&'a str>) -> impl Iterator<Item = &'a Known> {

@@ -33,7 +33,7 @@ impl Home {
             200,
             format!(
                 "kpay-sandbox {version}: a KPay payment gateway on this machine. Not KPay, no money.\n\n\
-                 endpoint  POST {url}/ or {url}/api/\nCA file   {ca}\nprofile   {profile}\ncontrol   {url}/__sandbox/api\nhealth    {url}/__sandbox/livez\n\n{curl}\n"
+                 endpoint  POST {url}/ or {url}/api/\nCA file   {ca}\nprofile   {profile}\ndashboard {url}/__sandbox/\ncontrol   {url}/__sandbox/api\nhealth    {url}/__sandbox/livez\n\n{curl}\n"
             ),
         )
     }

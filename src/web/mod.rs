@@ -2,6 +2,7 @@
 
 mod checkout;
 mod control;
+mod dashboard;
 mod home;
 mod kpay;
 mod reply;
@@ -90,6 +91,7 @@ pub struct Surfaces {
 fn asset(name: &str) -> Reply {
     match name {
         "style.css" => Reply::asset("text/css; charset=utf-8", include_str!("pages/style.css")),
+        "dashboard.js" => Reply::asset("text/javascript; charset=utf-8", include_str!("pages/dashboard.js")),
         "checkout.js" => Reply::asset("text/javascript; charset=utf-8", include_str!("pages/checkout.js")),
         "icon.svg" => Reply::asset("image/svg+xml", include_str!("pages/icon.svg")),
         _ => Reply::problem(404, "no page of this sandbox has such a part"),
@@ -115,9 +117,7 @@ impl Surfaces {
             (_, ["__sandbox", "livez" | "readyz"]) if reading => Reply::text(200, "ok\n"),
             (_, ["__sandbox", "assets", name]) if reading => asset(name),
             (_, ["__sandbox", "api", path @ ..]) => control::answer(self, &request, path).await,
-            (_, ["__sandbox", ..]) if reading => {
-                Reply::problem(404, "nothing here: there are /__sandbox/api, /__sandbox/livez and /__sandbox/readyz")
-            }
+            (_, ["__sandbox", path @ ..]) => dashboard::answer(self, &request, path).await,
             (_, ["checkout", path @ ..]) => checkout::answer(self, &request, path).await,
             _ => Reply::problem(404, "nothing here: KPay's endpoint is POST / or POST /api/, and GET / tells more"),
         }

@@ -48,7 +48,9 @@ async fn plain_http_gets_500_on_the_endpoint_and_all_of_the_reserved_prefix() {
     let get = |path: &str| {
         format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\nConnection: close\r\n\r\n")
     };
-    for path in ["/__sandbox/livez", "/__sandbox/readyz", "/"] {
+    for path in
+        ["/__sandbox/livez", "/__sandbox/readyz", "/", "/__sandbox", "/__sandbox/calls", "/__sandbox/assets/style.css"]
+    {
         assert_eq!(status(&running.raw_plain(&get(path)).await), 200, "{path}");
         assert_eq!(status(&running.raw(&get(path)).await), 200, "{path}");
     }

@@ -1,10 +1,12 @@
 //! All tests in one binary: the core in virtual time without sockets, the edges over real ones.
 
+mod chromium;
 mod core;
 mod harness;
 mod receiver;
 
 mod bad_input;
+mod browser;
 mod certificates;
 mod checkout;
 mod commands;

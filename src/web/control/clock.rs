@@ -79,7 +79,8 @@ pub(super) async fn settle(surfaces: &Surfaces) -> Outcome {
     go_on(surfaces, None).await
 }
 
-async fn go_on(surfaces: &Surfaces, span: Option<Duration>) -> Outcome {
+/// Moves a paused clock on by a span, or until nothing is due any more.
+pub(in crate::web) async fn go_on(surfaces: &Surfaces, span: Option<Duration>) -> Outcome {
     let scheduler = std::sync::Arc::clone(&surfaces.scheduler);
     // Spawned: a caller that hangs up must not leave the clock half way.
     let advancing = tokio::spawn(async move { scheduler.advance(span).await }).await;

@@ -25,7 +25,7 @@ pub(super) fn journal(surfaces: &Surfaces, request: &Request) -> Outcome {
         let entries: Vec<&Entry> = gateway.journal().after(after).filter(wanted).take(limit).collect();
         let last = entries.last().map_or(after, |entry| entry.number);
         ok(&json!({
-            "entries": entries.into_iter().map(view::entry).collect::<Vec<_>>(),
+            "entries": entries.into_iter().map(view::whole).collect::<Vec<_>>(),
             "after": last,
             "last": gateway.journal().last(),
             "evicted": gateway.journal().evicted().saturating_sub(after),

@@ -3,11 +3,20 @@
 use std::net::IpAddr;
 
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, HOST, ORIGIN};
+use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use subtle::ConstantTimeEq;
 
 use super::super::Surfaces;
 use super::Problem;
+use super::input::percent_decoded;
+
+/// The cookie in which a browser brings the token. Only our own pages can make it do so: it is sent with nobody else's.
+pub(in crate::web) const TOKEN_COOKIE: &str = "kpay-sandbox-token";
+
+fn is_token(given: &str, token: &str) -> bool {
+    given.as_bytes().ct_eq(token.as_bytes()).into()
+}
 
 /// Who may call.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +37,13 @@ pub(in crate::web) fn complaint(surfaces: &Surfaces, headers: &HeaderMap) -> Opt
 }
 
 impl Guard {
+    /// A cookie for who knows the token; `None` for others, and where there is no token.
+    pub(in crate::web) fn cookie(&self, given: &str) -> Option<String> {
+        let token = self.token.as_ref().filter(|token| is_token(given, token))?;
+        let token = utf8_percent_encode(token, NON_ALPHANUMERIC);
+        Some(format!("{TOKEN_COOKIE}={token}; Path=/__sandbox; HttpOnly; SameSite=Strict"))
+    }
+
     fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
         let host = text(HOST).unwrap_or_default();
@@ -47,9 +63,12 @@ impl Guard {
             }
             return Ok(());
         };
-        let given = text(AUTHORIZATION).and_then(|value| value.split_once(' '));
-        let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, given)| given.trim());
-        if given.is_some_and(|given| given.as_bytes().ct_eq(token.as_bytes()).into()) {
+        let bearer = text(AUTHORIZATION).and_then(|value| value.split_once(' '));
+        let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, given)| given.trim());
+        let cookies = text(COOKIE).unwrap_or_default().split(';');
+        let cookie = cookies.filter_map(|pair| pair.trim().split_once('=')).find(|(name, _)| *name == TOKEN_COOKIE);
+        let given = bearer.map(str::to_owned).or(cookie.map(|(_, given)| percent_decoded(given)));
+        if given.as_deref().is_some_and(|given| is_token(given, token)) {
             return Ok(());
         }
         let message =

@@ -9,7 +9,7 @@ use crate::gateway::postback::Delivery;
 use crate::view::shell_quoted;
 
 /// A line that sends the same request.
-pub(super) fn curl(delivery: &Delivery) -> String {
+pub(in crate::web) fn curl(delivery: &Delivery) -> String {
     let postback = &delivery.postback;
     let url = if delivery.url.is_empty() { &*postback.target } else { &delivery.url };
     let mut line = format!("curl --request {} {}", postback.method, shell_quoted(url));

@@ -18,17 +18,19 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{Reply, Request, Surfaces};
+pub(super) use clock::go_on as advance_clock;
 pub use guard::Guard;
 pub(super) use guard::complaint;
+pub(super) use har::curl as delivery_curl;
 use input::percent_decoded;
 
 /// An error, as a sentence for a person and a word for a program.
 #[derive(Debug)]
 pub(super) struct Problem {
-    status: u16,
+    pub(super) status: u16,
     code: &'static str,
-    message: String,
-    hint: String,
+    pub(super) message: String,
+    pub(super) hint: String,
     /// What else a program may want to know.
     details: Option<Box<Value>>,
 }
@@ -38,11 +40,11 @@ impl Problem {
         Problem { status, code, message: message.into(), hint: hint.into(), details: None }
     }
 
-    fn not_found(message: impl Into<String>, hint: impl Into<String>) -> Problem {
+    pub(super) fn not_found(message: impl Into<String>, hint: impl Into<String>) -> Problem {
         Problem::new(404, "not-found", message, hint)
     }
 
-    fn unusable(message: impl Into<String>, hint: impl Into<String>) -> Problem {
+    pub(super) fn unusable(message: impl Into<String>, hint: impl Into<String>) -> Problem {
         Problem::new(400, "unusable", message, hint)
     }
 
@@ -62,7 +64,7 @@ impl From<Problem> for Reply {
     }
 }
 
-type Outcome = Result<Reply, Problem>;
+pub(super) type Outcome = Result<Reply, Problem>;
 
 /// Two blanks deep and a newline behind it: people read it in terminals.
 fn reply(status: u16, value: &Value) -> Reply {

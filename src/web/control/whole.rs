@@ -6,10 +6,9 @@ use serde_json::{Value, json};
 use super::super::{Request, Surfaces};
 use super::input::{self, Query, body};
 use super::{Outcome, Problem, clock, ok};
-use crate::gateway::ReturnCode;
 use crate::gateway::Timestamp;
 use crate::gateway::state::State;
-use crate::gateway::tally::DeliveryKind;
+use crate::view;
 
 pub(super) fn info(surfaces: &Surfaces) -> Outcome {
     let mut object = surfaces.info.clone();
@@ -79,30 +78,6 @@ pub(super) fn coverage(surfaces: &Surfaces, request: &Request) -> Outcome {
     let query = Query::parse(request, &["merchant"])?;
     surfaces.door.read(|gateway| {
         let merchant = query.merchant(gateway)?;
-        let tally = gateway.journal().tallies().of(merchant.as_deref());
-        let table = gateway.rules().profiles.default().codes;
-        let accepted = json!({ "code": 0, "meaning": "accepted", "met": tally.accepted });
-        let codes = ReturnCode::ALL.into_iter().map(|code| {
-            let met = tally.refused.get(&code).copied().unwrap_or(0);
-            json!({ "code": code.number(table), "meaning": code.meaning(), "met": met })
-        });
-        let codes: Vec<Value> = std::iter::once(accepted).chain(codes).collect();
-        let scenarios = gateway.repertoire().of(merchant.as_deref()).filter(|known| known.scenario.chain.is_empty());
-        let mut scenarios: Vec<Value> = scenarios
-            .map(|known| {
-                let name = &known.scenario.name;
-                json!({ "scenario": name, "met": tally.scenarios.get(name).copied().unwrap_or(0) })
-            })
-            .collect();
-        scenarios.sort_by(|a, b| a["scenario"].as_str().cmp(&b["scenario"].as_str()));
-        let deliveries = DeliveryKind::ALL
-            .map(|kind| json!({ "kind": kind, "met": tally.deliveries.get(&kind).copied().unwrap_or(0) }));
-        let met = |list: &[Value]| format!("{} of {}", list.iter().filter(|one| one["met"] != 0).count(), list.len());
-        ok(&json!({
-            "met": { "codes": met(&codes), "scenarios": met(&scenarios), "deliveries": met(&deliveries) },
-            "codes": codes,
-            "scenarios": scenarios,
-            "deliveries": deliveries,
-        }))
+        ok(&view::coverage(gateway, merchant.as_deref()))
     })
 }

@@ -42,6 +42,8 @@ async function follow(path, seen) {
       const answer = await fetch(`${path}/state?seen=${seen}`, { cache: "no-store" });
       const { state } = await answer.json();
       pause = 250;
+      // A form that is on its way leads on by itself.
+      if (document.querySelector("form[data-sent]")) return;
       if (state !== seen) return location.replace(state === null ? path : `${path}/result`);
     } catch {
       await new Promise((resume) => setTimeout(resume, pause));

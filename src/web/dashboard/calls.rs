@@ -1,0 +1,106 @@
+//! All calls and what else happened, refused ones too, each with what was wrong and the line that would be right.
+
+use askama::Template;
+
+use super::super::control::Outcome;
+use super::super::{Reply, Request, Surfaces};
+use super::payment::{Moment, moment};
+use super::{Frame, parameter, query};
+use crate::gateway::Gateway;
+use crate::gateway::ReturnCode;
+use crate::gateway::journal::{CallRecord, Event};
+use crate::gateway::merchant::Retailer;
+
+/// How many entries a page has, and how many are looked at for it.
+const ROWS: usize = 50;
+const REACH: usize = 20_000;
+
+#[derive(Template)]
+#[template(path = "dashboard-calls.html")]
+struct Page {
+    frame: Frame,
+    only: String,
+    rows: Vec<Line>,
+    older: String,
+}
+
+struct Line {
+    moment: Moment,
+    tid: String,
+    refid: String,
+    summary: String,
+    /// What would have been right; empty where nothing was wrong.
+    right: String,
+}
+
+pub(super) fn page(surfaces: &Surfaces, request: &Request) -> Outcome {
+    let (only, before) = (parameter(request, "only"), parameter(request, "before").parse().unwrap_or(u64::MAX));
+    let wanted = |event: &Event| match event {
+        Event::Call(call) => only != "refused" || call.refusal.is_some(),
+        Event::ConnectionFailed { .. } => true,
+        Event::Reset { .. } => only != "refused",
+        _ => false,
+    };
+    let (rows, older) = surfaces.door.read(|gateway| {
+        let newest = gateway.journal().after(0).rev().skip_while(|entry| entry.number >= before);
+        let mut found = newest.take(REACH).filter(|entry| wanted(&entry.event));
+        let rows: Vec<Line> = found
+            .by_ref()
+            .take(ROWS)
+            .map(|entry| {
+                let call = if let Event::Call(call) = &entry.event { Some(&**call) } else { None };
+                Line {
+                    moment: moment(entry, None),
+                    tid: call
+                        .filter(|_| gateway.ledger().find(entry.event.tid()).is_some())
+                        .map_or(String::new(), |call| call.tid.to_string()),
+                    refid: call.map_or(String::new(), |call| call.refid.to_string()),
+                    summary: call.map_or(String::new(), |call| call.summary.clone()),
+                    right: call.map_or(String::new(), |call| right(gateway, call, &surfaces.home.url)),
+                }
+            })
+            .collect();
+        let more = found.next().is_some();
+        let older = rows.last().filter(|_| more).map_or(0, |row| row.moment.number);
+        (rows, older)
+    });
+    let older = if older > 0 { query(&[("only", &only), ("before", &older.to_string())]) } else { String::new() };
+    Ok(Reply::page(200, &Page { frame: Frame::new(surfaces, request, "calls"), only, rows, older }))
+}
+
+/// The line that would be right in place of what was refused; empty for what a script refused.
+fn right(gateway: &Gateway, call: &CallRecord, url: &str) -> String {
+    let Some(refusal) = &call.refusal else { return String::new() };
+    if call.decision.is_some() {
+        return "The scenario refused it: the request itself is right.".into();
+    }
+    let account = call.merchant.as_deref().and_then(|username| gateway.rules().accounts.get(username));
+    let merchant = account.map(|account| &account.merchant);
+    let username = merchant.map_or("your_username", |merchant| &merchant.username);
+    match refusal.code {
+        ReturnCode::NonHttps => format!("POST {url}/"),
+        ReturnCode::MissingAuthentication | ReturnCode::InvalidCredentials => {
+            format!("curl --user {username}:PASSWORD …   the password stands in merchants.json")
+        }
+        ReturnCode::InvalidApiKey => "Kpay-Key: KEY   it stands in merchants.json".into(),
+        ReturnCode::InvalidRemoteUser => format!("{{\"username\": \"{username}\", \"api_access\": true}}"),
+        ReturnCode::NotWhitelisted => format!("\"whitelist\": [\"{}\"]", call.peer),
+        ReturnCode::MissingParameters => GOOD.into(),
+        ReturnCode::UnknownRetailer | ReturnCode::RetailerNotEnabled => {
+            let retailers = merchant.map(|merchant| &merchant.retailers);
+            let enabled = retailers.and_then(|all| all.iter().find(|(_, is)| **is == Retailer::Enabled));
+            let id = enabled.map_or("02", |(id, _)| if &**id == "*" { "02" } else { id });
+            format!("\"retailerid\": \"{id}\"")
+        }
+        ReturnCode::UnknownMethod => "\"pmethod\": \"momo\"   or cc, bank, spenn, smartcash".into(),
+        ReturnCode::UnknownBank => "\"bankid\": \"63510\"   or another of banks.json".into(),
+        ReturnCode::AmountOutOfRange => "\"amount\": 5000".into(),
+        ReturnCode::RefidUsed => {
+            format!("{{\"action\":\"checkstatus\",\"refid\":{}}}", serde_json::Value::from(&*call.refid))
+        }
+        ReturnCode::TransactionNotFound => "{\"action\":\"checkstatus\",\"tid\":\"the tid that pay answered\"}".into(),
+        ReturnCode::ErrorProcessing | ReturnCode::MobileMoneyFailed => String::new(),
+    }
+}
+
+const GOOD: &str = r#"{"action":"pay","msisdn":"0783300000","email":"customer@example.rw","details":"order","refid":"ORDER-1","amount":5000,"currency":"RWF","cname":"Jane Customer","cnumber":"CUST-1","pmethod":"momo","retailerid":"02","returl":"http://localhost:3000/postback","redirecturl":"https://shop.example/thanks","bankid":"63510"}"#;
