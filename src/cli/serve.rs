@@ -29,6 +29,10 @@ async fn serve(config: Config) -> ExitCode {
     {
         return fail(2, &format!("{}: cannot be written: {error}; name another with --ready-file", file.display()));
     }
+    let mut end = match End::listen() {
+        Ok(end) => end,
+        Err(error) => return fail(1, &format!("signals cannot be listened to: {error}")),
+    };
     let seed = config.seed;
     let sandbox = match Sandbox::start(config).await {
         Ok(sandbox) => sandbox,
@@ -58,9 +62,9 @@ async fn serve(config: Config) -> ExitCode {
     let log = (!quiet)
         .then(|| std::thread::spawn(move || runtime.block_on(log::write(door, format, io::stdout(), log_stopped))));
 
-    end_asked_for().await;
-    tokio::spawn(async {
-        end_asked_for().await;
+    end.asked_for().await;
+    tokio::spawn(async move {
+        end.asked_for().await;
         std::process::exit(130);
     });
     let left = sandbox.read(crate::gateway::Gateway::scheduled);
@@ -76,21 +80,41 @@ async fn serve(config: Config) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Returns at Ctrl-C or SIGTERM.
-async fn end_asked_for() {
-    let interrupt = tokio::signal::ctrl_c();
+/// Who asks for the end: Ctrl-C or SIGTERM.
+struct End {
     #[cfg(unix)]
-    {
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl End {
+    /// Listens from now on. Before anybody is told that the sandbox is ready: who ends it at once is heard too.
+    #[cfg(unix)]
+    fn listen() -> io::Result<End> {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            }
-            return;
+        Ok(End { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Returns when it is asked for.
+    #[cfg(unix)]
+    async fn asked_for(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
     }
-    let _ = interrupt.await;
+
+    #[cfg(not(unix))]
+    fn listen() -> io::Result<End> {
+        Ok(End {})
+    }
+
+    #[cfg(not(unix))]
+    async fn asked_for(&mut self) {
+        // An error would mean that Ctrl-C cannot be heard: then it ends the program by itself.
+        let _ = tokio::signal::ctrl_c().await;
+    }
 }
 
 fn exit_code(error: &StartError) -> u8 {
