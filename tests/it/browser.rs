@@ -221,6 +221,37 @@ async fn the_phone_approves_rejects_and_lets_expire_and_the_page_follows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn everything_works_in_a_browser_without_scripts() {
+    let Some(running) = sandbox(|_| {}).await else { return };
+    let shop = shop().await;
+    let page = Page::open("about:blank").await;
+    page.call("Emulation.setScriptExecutionDisabled", json!({ "value": true })).await;
+    page.go(&format!("{}?card=0", pay(&running, &shop, "CARD", |_| {}).await)).await;
+    page.click("button[value=card]").await;
+    page.until("location.pathname === '/thanks'").await;
+    // Somebody else settles what this page only waits for.
+    let asks = |body: &mut Value| (body["pmethod"], body["msisdn"]) = (json!("momo"), json!("0780000009"));
+    let address = pay(&running, &shop, "MOMO", asks).await;
+    page.go(&address).await;
+    page.until_text("Confirm on your phone").await;
+    let id = address.rsplit('/').next().unwrap().to_owned();
+    running.sandbox.door().apply(|gateway, now| {
+        assert!(gateway.handle_payer(&id, kpay_sandbox::gateway::checkout::Act::Approve { bankid: None }, now));
+    });
+    page.until("location.pathname === '/thanks'").await;
+    page.go(&dashboard(&running, "")).await;
+    page.click("button[value=pause]").await;
+    page.until_text("Paused").await;
+    let before = page.js("document.querySelector('#clock time').innerText").await;
+    page.click("button[data-key=advance-1m]").await;
+    page.until(&format!("document.querySelector('#clock time').innerText > {before}")).await;
+    page.click("table a").await;
+    page.click("button[value=declined]").await;
+    page.until_text("Settled as 02 by hand").await;
+    page.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_payer_who_does_not_answer_sees_the_payment_expire_and_a_bank_is_chosen() {
     let Some(running) = sandbox(|config| config.clock = ClockMode::Paused).await else { return };
     let shop = shop().await;

@@ -229,15 +229,13 @@ impl Page {
         self.evaluate(expression).await.unwrap_or_else(|| panic!("the page went away: {expression}"))
     }
 
-    /// Returns once a condition holds, on this page or on one that it leads to; fails the test after 20 s.
+    /// Returns once a condition holds, on this page or on one that it leads to; fails the test after 20 s. It is looked at
+    /// from here, because a page without scripts has no timers either.
     pub(crate) async fn until(&self, condition: &str) {
-        let look = format!(
-            "new Promise((done) => {{ const end = Date.now() + 5000; const look = () => {{ let holds = false; \
-             try {{ holds = Boolean({condition}); }} catch {{}} \
-             if (holds || Date.now() > end) done(holds); else setTimeout(look, 20); }}; look(); }})"
-        );
-        let started = std::time::Instant::now();
-        while started.elapsed() < Duration::from_secs(20) {
+        let look = format!("(() => {{ try {{ return Boolean({condition}); }} catch {{ return false; }} }})()");
+        let mut looks = tokio::time::interval(Duration::from_millis(20));
+        for _ in 0..1000 {
+            looks.tick().await;
             if self.evaluate(&look).await == Some(Value::Bool(true)) {
                 return;
             }

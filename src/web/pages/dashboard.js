@@ -29,9 +29,10 @@ function pathTo(part, element) {
 
 let loading = false;
 let wanted = false;
+let pressing = false;
 /** Loads the page again; what comes meanwhile is one more time. */
 async function refresh() {
-  if (loading || document.hidden) {
+  if (loading || pressing || document.hidden) {
     wanted = true;
     return;
   }
@@ -40,7 +41,10 @@ async function refresh() {
   try {
     const answer = await fetch(location.href, { cache: "no-store" });
     if (answer.status === 401) return location.reload();
-    if (answer.ok) takeOver(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    const text = await answer.text();
+    // A button that is being pressed must still be there when it is let go.
+    if (pressing) wanted = true;
+    else if (answer.ok) takeOver(new DOMParser().parseFromString(text, "text/html"));
   } catch {
     live.textContent = "The sandbox does not answer. This page tries again.";
   } finally {
@@ -99,8 +103,16 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => { button.textContent = "Copy"; }, 2000);
 });
 
+function caughtUp() {
+  pressing = false;
+  if (wanted) refresh();
+}
+document.addEventListener("pointerdown", () => { pressing = true; });
+// The click follows the release.
+for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, () => setTimeout(caughtUp));
 document.addEventListener("visibilitychange", () => { if (wanted) refresh(); });
 if (document.querySelector("[data-live]")) {
+  for (const part of document.querySelectorAll("[data-live]")) part.dataset.shown = part.innerHTML;
   const events = new EventSource("/__sandbox/live");
   events.onopen = () => { live.textContent = "Live"; };
   events.onmessage = refresh;
