@@ -69,6 +69,19 @@ fn the_scenarios_are_those_of_the_fixtures() {
 }
 
 #[test]
+fn the_card_outcomes_are_those_of_the_fixtures() {
+    let rows = Fixtures::load(None).unwrap().cards.outcomes.into_iter().map(|outcome| {
+        let (id, words) = (outcome.settle.statusid.as_str(), outcome.settle.statusdesc.as_deref().unwrap());
+        let (name, cvv) = (&outcome.name, &outcome.cvv);
+        format!("| `{name}` | `{cvv}`, `0{cvv}` | `{id}` | {words} | {} |", outcome.after)
+    });
+    let rows: Vec<String> = rows.collect();
+    let readme = readme();
+    let table = readme.lines().skip_while(|line| !line.starts_with("| name on the card |")).skip(2);
+    assert_eq!(table.take_while(|line| line.starts_with('|')).collect::<Vec<_>>(), rows);
+}
+
+#[test]
 fn the_flags_are_those_of_the_program() {
     let program = kpay_sandbox::cli::Cli::command();
     let flags =

@@ -30,6 +30,8 @@ pub enum Redirect {
     Post,
 }
 
+/// How long a form's answer waits for the payment's result.
+const MOMENT: Duration = Duration::from_millis(300);
 /// How long a page's question for news is kept open.
 const PATIENCE: Duration = Duration::from_secs(25);
 
@@ -38,7 +40,7 @@ pub(super) async fn answer(surfaces: &Surfaces, request: &Request, path: &[&str]
     let reading = matches!(request.method, Method::GET | Method::HEAD);
     match (path, reading) {
         ([id], true) => show(surfaces, request, id),
-        ([id], false) if request.method == Method::POST => act(surfaces, request, id),
+        ([id], false) if request.method == Method::POST => act(surfaces, request, id).await,
         ([id, "result"], true) => result(surfaces, id),
         ([id, "return"], true) => go_back(surfaces, id),
         ([id, "state"], true) => state(surfaces, request, id).await,
@@ -70,8 +72,17 @@ fn show(surfaces: &Surfaces, request: &Request, id: &str) -> Reply {
     })
 }
 
-/// What the payer does.
-fn act(surfaces: &Surfaces, request: &Request, id: &str) -> Reply {
+/// What the payer does. The answer waits a moment for the script, so that its result is mostly there already.
+async fn act(surfaces: &Surfaces, request: &Request, id: &str) -> Reply {
+    let reply = take(surfaces, request, id);
+    if reply.status == 303 {
+        // Where the processor takes longer, the page that follows says so.
+        let _ = tokio::time::timeout(MOMENT, news(surfaces, id, "answered")).await;
+    }
+    reply
+}
+
+fn take(surfaces: &Surfaces, request: &Request, id: &str) -> Reply {
     if let Some(problem) = surfaces.guard.foreign_page(&request.headers) {
         return Notice::page(403, "This form came from another page", &problem);
     }
@@ -176,24 +187,26 @@ fn see_other(address: String) -> Reply {
 /// Tells a page that its payment no longer stands as it has `seen` it: at once, or when it happens.
 async fn state(surfaces: &Surfaces, request: &Request, id: &str) -> Reply {
     let seen = request.query.as_deref().and_then(|query| query.strip_prefix("seen=")).unwrap_or_default();
-    let mut changes = surfaces.door.watch();
     let mut stop = surfaces.stop.clone();
-    let news = async {
-        loop {
-            let word = surfaces.door.read(|gateway| gateway.ledger().by_checkout(id).map(stands));
-            if word != Some(seen) || changes.changed().await.is_err() {
-                return word;
-            }
-        }
-    };
     let word = tokio::select! {
-        word = news => word,
+        word = news(surfaces, id, seen) => word,
         () = tokio::time::sleep(PATIENCE) => Some(seen),
         _ = stop.wait_for(|stop| *stop) => Some(seen),
     };
     let mut body = json!({ "state": word }).to_string().into_bytes();
     body.push(b'\n');
     Reply::json(if word.is_some() { 200 } else { 404 }, body).with("Cache-Control", "no-store")
+}
+
+/// Returns how a payment stands once that is not as `seen`; `None` when it is not there.
+async fn news(surfaces: &Surfaces, id: &str, seen: &str) -> Option<&'static str> {
+    let mut changes = surfaces.door.watch();
+    loop {
+        let word = surfaces.door.read(|gateway| gateway.ledger().by_checkout(id).map(stands));
+        if word != Some(seen) || changes.changed().await.is_err() {
+            return word;
+        }
+    }
 }
 
 /// How a payment stands for its payer, in a word.
