@@ -44,7 +44,7 @@ fn masked_authorization(value: &str) -> String {
 /// no field for them.
 pub(super) fn body(body: &[u8], message: Option<&Message<'_>>) -> Box<[u8]> {
     let Some(message) = message else {
-        return without_card_numbers(&String::from_utf8_lossy(body)).into_bytes().into();
+        return without_secrets(&String::from_utf8_lossy(body)).into_bytes().into();
     };
     let mut kept = Cow::Borrowed(body);
     // From the end, so that the places before stay where they are.
@@ -69,13 +69,40 @@ fn place(body: &[u8], part: &str) -> Option<Range<usize>> {
 
 /// The value of a field that KPay does not know, as it may be kept: owned when something was masked.
 pub(super) fn extra<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
-    let plain = name.replace(['_', '-'], "").to_ascii_lowercase();
-    let secret = ["password", "passwd", "pwd", "secret", "authkey", "apikey", "token", "cvv", "cvv2", "cvc", "pin"];
-    if secret.contains(&&*plain) {
+    if is_secret(name) {
         return MASK.to_owned().into();
     }
-    let masked = without_card_numbers(value);
+    let masked = if value.starts_with(['{', '[']) { without_secrets(value) } else { without_card_numbers(value) };
     if masked == value { Cow::Borrowed(value) } else { masked.into() }
+}
+
+/// Whether a field of this name holds what nobody else may know.
+fn is_secret(name: &str) -> bool {
+    let plain = name.replace(['_', '-'], "").to_ascii_lowercase();
+    ["password", "passwd", "pwd", "secret", "authkey", "apikey", "token", "cvv", "cvv2", "cvc", "pin"]
+        .contains(&&*plain)
+}
+
+/// A text of names and values, JSON or form or neither quite, without the values of secret names and without card numbers.
+fn without_secrets(text: &str) -> String {
+    let in_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let (mut kept, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(start) = rest.find(in_name) {
+        let end = rest[start..].find(|c| !in_name(c)).map_or(rest.len(), |length| start + length);
+        kept.push_str(&rest[..end]);
+        let name = &rest[start..end];
+        rest = &rest[end..];
+        // What stands between a name and its value: `":"`, `: `, `=`.
+        let value = rest.trim_start_matches(['"', '\'', ' ', '\t', '\r', '\n', ':', '=']);
+        let between = &rest[..rest.len() - value.len()];
+        if is_secret(name) && between.contains([':', '=']) {
+            let length = value.find(['"', '\'', '&', ',', '}', ']', '\n']).unwrap_or(value.len());
+            kept.push_str(between);
+            kept.push_str(MASK);
+            rest = &value[length..];
+        }
+    }
+    without_card_numbers(&(kept + rest))
 }
 
 /// With all but the last four digits of each card number masked.

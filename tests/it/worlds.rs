@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kpay_sandbox::gateway::call::{Call, Credentials};
+use kpay_sandbox::gateway::card::CardForm;
+use kpay_sandbox::gateway::checkout::Act;
 use kpay_sandbox::gateway::merchant::Merchant;
 use kpay_sandbox::gateway::state::State;
 use kpay_sandbox::gateway::{Gateway, Timestamp};
@@ -213,6 +215,32 @@ impl Walk {
         self.deliveries.insert(tid, (expected, 0));
     }
 
+    /// Some payer does something; it counts once, and matters where the script asks.
+    fn act(&mut self) {
+        let places = self.core.gateway.ledger().places();
+        let place = self.random.random_range(0..=places);
+        let Some((tid, checkout, followed, open)) = self.core.gateway.ledger().page(place, 1).next().map(|found| {
+            let open = found.outcome.is_none() && found.answer.is_none();
+            (found.tid.to_string(), found.checkout.to_string(), found.scenario.name.to_string(), open)
+        }) else {
+            return;
+        };
+        let now = self.core.now;
+        let counts = if self.random.random_bool(0.5) {
+            let form = CardForm { number: "4111111111111111", holder: "TIMEOUT", expiry: "12/99", cvv: "123" };
+            let charge = self.core.gateway.rules().cards.charge(&form, now).unwrap();
+            self.core.gateway.handle_card(&checkout, charge, now)
+        } else {
+            let act = [Act::Approve { bankid: None }, Act::Reject, Act::WrongPin, Act::Expire, Act::Cancel];
+            let act = act[self.random.random_range(0..act.len())].clone();
+            self.core.gateway.handle_payer(&checkout, act, now)
+        };
+        assert_eq!(counts, open, "{tid}");
+        if counts && followed == "await-payer" {
+            self.deliveries.get_mut(&tid).unwrap().0 = 1;
+        }
+    }
+
     fn advance(&mut self, span: Duration) {
         for (at, postback) in self.core.advance(span) {
             assert!(at >= self.last, "time went backwards");
@@ -267,8 +295,9 @@ fn a_random_walk_keeps_every_promise() {
                     let known = walk.refids.contains(&refid);
                     assert!(known || status["statusid"] == "611", "{refid}: {status}");
                 }
-                800..999 => {
-                    let span = Duration::from_millis(walk.random.random_range(0..30_000));
+                800..900 => walk.act(),
+                900..999 => {
+                    let span = Duration::from_millis(walk.random.random_range(0..60_000));
                     walk.advance(span);
                 }
                 _ => walk.carry_over(),
