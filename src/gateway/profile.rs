@@ -37,6 +37,7 @@ pub struct Profile {
     /// The fields of a postback and their order.
     pub postback_fields: PostbackFields,
     /// The scenarios of payments for which nothing else chooses one, by method; `approve` for the others.
+    #[serde(default)]
     pub scenarios: BTreeMap<Method, Box<str>>,
     /// When a payment settles, unless its scenario says otherwise.
     pub settles: Settles,

@@ -468,6 +468,7 @@ async fn refused_calls_are_shown_with_what_would_be_right() {
     page.go(&dashboard(&running, "start")).await;
     page.until_text("NODE_EXTRA_CA_CERTS").await;
     page.is_accessible().await;
+    page.screenshot("dashboard-start").await;
     page.go(&format!("https://localhost:{}/", running.port())).await;
     page.is_accessible().await;
     page.screenshot("home").await;
@@ -534,6 +535,7 @@ async fn a_sandbox_with_a_token_asks_for_it() {
     let page = Page::open(&dashboard(&running, "calls")).await;
     page.until_text("asks for its token").await;
     page.is_accessible().await;
+    page.screenshot("dashboard-token").await;
     page.click("#token").await;
     page.write("wrong").await;
     page.press("Enter").await;
