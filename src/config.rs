@@ -77,6 +77,10 @@ pub struct Config {
     #[arg(long, env = "KPAY_SANDBOX_POSTBACK_TIMEOUT", value_name = "SPAN", default_value = "10s", value_parser = postback_timeout)]
     pub postback_timeout: Span,
 
+    /// As a proxy, let nobody go to other hosts than KPay's
+    #[arg(long, env = "KPAY_SANDBOX_OFFLINE", value_parser = clap::builder::FalseyValueParser::new())]
+    pub offline: bool,
+
     /// Write url, port, ca, bundle, username, password and pid to this file, as JSON, once ready
     #[arg(long, env = "KPAY_SANDBOX_READY_FILE", value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
@@ -129,6 +133,7 @@ impl Default for Config {
             postback_insecure: false,
             postback_retries: 0,
             postback_timeout: Span(Duration::from_secs(10)),
+            offline: false,
             ready_file: None,
             seed: None,
             log: LogFormat::Text,

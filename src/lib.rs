@@ -23,6 +23,7 @@ pub mod fixtures;
 pub mod gateway;
 pub mod log;
 pub mod outgoing;
+pub mod proxy;
 pub mod sandbox;
 pub mod scheduler;
 pub mod server;

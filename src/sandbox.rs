@@ -21,6 +21,7 @@ use crate::gateway::ids::Ids;
 use crate::gateway::merchant::{Accounts, Merchant};
 use crate::gateway::profile::Profiles;
 use crate::gateway::{Gateway, Settings};
+use crate::proxy::Proxy;
 use crate::scheduler::{Advanced, ClockRuns, Scheduler};
 use crate::web::{Guard, Home, Surfaces};
 use crate::{server, tls, view};
@@ -152,6 +153,7 @@ impl Sandbox {
             default_host: facts.url.trim_start_matches("https://").to_owned(),
             home: home(&facts),
             redirect: config.redirect,
+            proxy: Proxy { offline: config.offline },
         });
         let tasks = vec![
             tokio::spawn(server::serve(listeners, acceptor, surfaces, stopped.clone())),

@@ -25,6 +25,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::gateway::scenario::ResetPoint;
 use crate::log::say;
 use crate::outgoing::{Line, Outgoing, Reset};
+use crate::proxy::Asked;
 use crate::web::{Body, Reply, Request, Sending, Surfaces};
 
 /// How many bytes of headers are read.
@@ -98,7 +99,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(mut self, stream: TcpStream, peer: IpAddr) {
+    async fn run(mut self, mut stream: TcpStream, peer: IpAddr) {
         let mut first = [0; 1];
         let arrived = tokio::select! {
             arrived = timeout(PATIENCE, stream.peek(&mut first)) => arrived,
@@ -109,6 +110,14 @@ impl Connection {
         }
         // Answers are small and whole: waiting to fill a packet would only delay them.
         let _ = stream.set_nodelay(true);
+        // No other method of HTTP that is served here begins so.
+        if first[0] == b'C' {
+            match self.surfaces.proxy.connect(&mut stream, peer, &mut self.stop).await {
+                Asked::Here => return Box::pin(self.run(stream, peer)).await,
+                Asked::Done(Ok(())) => return,
+                Asked::Done(Err(problem)) => return self.surfaces.connection_failed(peer, problem),
+            }
+        }
         let (line, reset) = Line::new(stream);
         if first[0] != 0x16 {
             return self.http1(line, reset, peer, false).await;
@@ -239,6 +248,16 @@ async fn answer(
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
     {
         head.headers.entry(http::header::HOST).or_insert(host);
+    }
+    // The form in which a proxy is asked for plain HTTP; only what is the sandbox's own can be had so.
+    if head.version < Version::HTTP_2
+        && let Some(host) = head.uri.host()
+        && !surfaces.serves(host)
+    {
+        let sentence = format!(
+            "{host} is not KPay's: this proxy carries other hosts by HTTPS (CONNECT) only, so set HTTPS_PROXY and not HTTP_PROXY"
+        );
+        return Ok(closing(respond(Reply::problem(502, &sentence), false, &reset).await?, head.version));
     }
     let (is_head, version) = (head.method == Method::HEAD, head.version);
     // hyper bounds its buffer, which a head that arrives quickly can outgrow: the limit itself is kept here.

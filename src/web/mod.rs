@@ -15,6 +15,7 @@ use http::{HeaderMap, Method};
 use tokio::sync::watch;
 
 use crate::door::Door;
+use crate::proxy::Proxy;
 use crate::scheduler::Scheduler;
 pub use reply::{Reply, Sending};
 
@@ -73,6 +74,8 @@ pub struct Surfaces {
     pub refusal_status: RefusalStatus,
     /// `host:port` to name where a caller has not said how it reached us.
     pub default_host: String,
+    /// What happens to requests for tunnels.
+    pub proxy: Proxy,
     /// How the payer's browser comes back to the shop.
     pub redirect: Redirect,
     /// What the page at `/` shows.
@@ -127,6 +130,11 @@ impl Surfaces {
     pub fn body_limit(&self, method: &Method, path: &str, headers: &HeaderMap) -> usize {
         let is_state = method == Method::PUT && path == "/__sandbox/api/state";
         if is_state && control::complaint(self, headers).is_none() { STATE_LIMIT } else { Body::LIMIT }
+    }
+
+    /// Whether the sandbox answers by this name.
+    pub fn serves(&self, host: &str) -> bool {
+        self.guard.is_served(host)
     }
 
     /// Takes note of a connection that failed before there was a request.

@@ -19,6 +19,7 @@ mod language;
 mod postbacks;
 mod precedence;
 mod program;
+mod proxy;
 mod readme;
 mod scenarios;
 mod stories;

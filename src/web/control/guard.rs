@@ -92,7 +92,7 @@ impl Guard {
     }
 
     /// An address cannot be rebound, so any will do; a name must be one of ours.
-    fn is_served(&self, host: &str) -> bool {
+    pub(in crate::web) fn is_served(&self, host: &str) -> bool {
         let name = match host.strip_prefix('[') {
             Some(rest) => rest.split(']').next().unwrap_or_default(),
             None => host.split(':').next().unwrap_or_default(),

@@ -1,0 +1,76 @@
+//! The proxy on the same port: KPay's hosts end in the sandbox, others are tunnelled or refused.
+
+use rustls::pki_types::ServerName;
+use serde_json::json;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+
+use crate::core::good_pay;
+use crate::harness::{Running, exchange, json_of, post, read_to_end, status};
+
+/// Asks for a tunnel; the connection, and the proxy's answer.
+async fn tunnel(running: &Running, request: &str) -> (TcpStream, String) {
+    let mut stream = running.connect_plain().await;
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") && stream.read_buf(&mut answer).await.unwrap() > 0 {}
+    (stream, String::from_utf8(answer).unwrap())
+}
+
+#[tokio::test]
+async fn kpays_hosts_end_in_the_sandbox_with_its_certificate() {
+    let running = Running::with(|config| config.offline = true).await;
+    for host in ["pay.esicia.com", "pay.esicia.rw", "PAY.esicia.com"] {
+        let (stream, answer) =
+            tunnel(&running, &format!("CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        let name = ServerName::try_from(host.to_owned()).unwrap();
+        let stream = TlsConnector::from(Arc::clone(&running.tls)).connect(name, stream).await.expect("it is trusted");
+        let mut body = good_pay();
+        body["refid"] = json!(host);
+        let answer = exchange(stream, post("/", &body.to_string(), "").as_bytes()).await;
+        assert_eq!(json_of(&answer)["retcode"], 0, "{answer}");
+    }
+    // Plain HTTP, in a tunnel or by the proxy's own form, is KPay's 500.
+    let (stream, _) = tunnel(&running, "CONNECT pay.esicia.com:80 HTTP/1.1\r\n\r\n").await;
+    assert_eq!(json_of(&exchange(stream, post("/", "{}", "").as_bytes()).await)["retcode"], 500);
+    let absolute = post("http://pay.esicia.com/", "{}", "");
+    assert_eq!(json_of(&running.raw_plain(&absolute).await)["retcode"], 500);
+    let other = running.raw_plain(&post("http://shop.example/", "{}", "")).await;
+    assert_eq!(status(&other), 502);
+    assert!(other.contains("HTTPS_PROXY"), "{other}");
+}
+
+#[tokio::test]
+async fn other_hosts_are_tunnelled_untouched_or_refused_offline() {
+    let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = elsewhere.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut stream, _) = elsewhere.accept().await.unwrap();
+        let mut bytes = [0; 5];
+        stream.read_exact(&mut bytes).await.unwrap();
+        stream.write_all(&bytes.map(|byte| byte.wrapping_add(1))).await.unwrap();
+    });
+    let request = format!("CONNECT 127.0.0.1:{port} HTTP/1.1\r\n\r\n");
+    let running = Running::start().await;
+    let (mut stream, answer) = tunnel(&running, &request).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    stream.write_all(b"\x16abc\x00").await.unwrap();
+    assert_eq!(read_to_end(&mut stream).await, "\x17bcd\x01");
+
+    let offline = Running::with(|config| config.offline = true).await;
+    let refused = offline.raw_plain(&request).await;
+    assert!(refused.starts_with("HTTP/1.1 403 ") && refused.contains("--offline"), "{refused}");
+    let closed = running.raw_plain("CONNECT 127.0.0.1:1 HTTP/1.1\r\n\r\n").await;
+    assert!(closed.starts_with("HTTP/1.1 502 ") && closed.contains("127.0.0.1:1: "), "{closed}");
+    for wrong in ["CONNECT shop.example HTTP/1.1\r\n\r\n", "COPY / HTTP/1.1\r\n\r\n"] {
+        let answer = running.raw_plain(wrong).await;
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("CONNECT host:port"), "{answer}");
+    }
+    let endless = running.raw_plain(&format!("CONNECT {}", "x".repeat(40_000))).await;
+    assert_eq!(endless, "");
+    let told = offline.sandbox.read(|gateway| format!("{:?}", gateway.journal().after(0).last().unwrap().event));
+    assert!(told.contains("--offline lets nobody go elsewhere"), "{told}");
+}
