@@ -19,6 +19,7 @@ pub mod clock;
 pub mod config;
 pub mod courier;
 pub mod door;
+pub mod environment;
 pub mod fixtures;
 pub mod gateway;
 pub mod log;

@@ -259,6 +259,8 @@ async fn answer(
         );
         return Ok(closing(respond(Reply::problem(502, &sentence), false, &reset).await?, head.version));
     }
+    // Some clients ask a proxy for https in that form too, and leave the TLS to it.
+    let secure = secure || (head.version < Version::HTTP_2 && head.uri.scheme_str() == Some("https"));
     let (is_head, version) = (head.method == Method::HEAD, head.version);
     // hyper bounds its buffer, which a head that arrives quickly can outgrow: the limit itself is kept here.
     if head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>() > HEADER_LIMIT {

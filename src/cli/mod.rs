@@ -1,14 +1,19 @@
 //! The command line: one file per subcommand.
 
+pub mod child;
+pub mod exec;
 pub mod remote;
+mod report;
 pub mod serve;
 
 use std::process::ExitCode;
 
+use clap::parser::ValueSource;
 use clap::{Arg, Args, Command as Program, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::Config;
 use crate::log::say;
+use exec::Exec;
 use remote::{Remote, Target};
 
 /// A KPay payment gateway on this machine. Not KPay, no money, not for production.
@@ -16,7 +21,7 @@ use remote::{Remote, Target};
 #[command(
     version,
     args_conflicts_with_subcommands = true,
-    after_help = "Exit codes: 0 ended, 1 failure, 2 usage or configuration, 3 port in use, 4 not as waited for or expected."
+    after_help = "Exit codes: 0 ended, 1 failure, 2 usage or configuration, 3 port in use, 4 not as waited for or expected, 5 a gate of exec failed."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -29,16 +34,26 @@ pub struct Cli {
 enum Command {
     /// Serve until Ctrl-C or SIGTERM (also what happens without a subcommand)
     Serve(Box<Config>),
+    /// Run a command against a sandbox of its own, with KPay's hosts leading there; exit code 5 when a gate fails
+    Exec(Box<Exec>),
     #[command(flatten)]
     Remote(Remote),
 }
 
 /// Runs what the command line and the environment ask for.
 pub fn run() -> ExitCode {
+    if let Some(code) = child::asked_for() {
+        return code;
+    }
     let matches = without_empty_variables(program()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match cli.command {
         Some(Command::Serve(config)) => serve::run(*config),
+        Some(Command::Exec(exec)) => {
+            let own = matches.subcommand().map_or(&matches, |(_, own)| own);
+            let named = |name: &str| own.value_source(name) != Some(ValueSource::DefaultValue) && own.contains_id(name);
+            exec::run(exec.with_defaults(named("certs")))
+        }
         Some(Command::Remote(remote)) => {
             let own = matches.subcommand().map_or(&matches, |(_, own)| own);
             remote::run(Target::from_arg_matches(own).unwrap_or_else(|error| error.exit()), remote)

@@ -117,7 +117,8 @@ impl End {
     }
 }
 
-fn exit_code(error: &StartError) -> u8 {
+/// The program's exit code for a sandbox that did not start.
+pub(super) fn exit_code(error: &StartError) -> u8 {
     match error {
         StartError::Setting(_) | StartError::Fixture(_) | StartError::Certificates(_) | StartError::Tls { .. } => 2,
         StartError::PortInUse(_) => 3,

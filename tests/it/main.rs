@@ -11,6 +11,7 @@ mod certificates;
 mod checkout;
 mod commands;
 mod control;
+mod exec;
 mod faults;
 mod golden;
 mod h2;

@@ -1,0 +1,242 @@
+//! `kpay-sandbox exec -- COMMAND`: a sandbox of its own for one command, whose environment makes it meet that one.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, ExitStatus};
+
+use clap::{Args, ValueEnum};
+
+use super::report::Report;
+use super::{child, fail};
+use crate::cli::serve;
+use crate::config::Config;
+use crate::environment::Surroundings;
+use crate::gateway::merchant::{Merchant, Retailer};
+use crate::log::say;
+use crate::sandbox::Sandbox;
+
+/// What `exec` takes beside all that `serve` takes.
+#[derive(Debug, Clone, Args)]
+pub struct Exec {
+    #[command(flatten)]
+    config: Config,
+
+    /// Let KPay's own hosts lead to the sandbox, through HTTPS_PROXY and, in Node, a preload
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    intercept: bool,
+
+    /// Say so when the command called the host where money is real; the call ended in the sandbox
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    protect_live: bool,
+
+    /// Print the report also when the command succeeded
+    #[arg(long)]
+    report: bool,
+
+    /// Write calls and postbacks as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+
+    /// Exit with 5 when calls were refused, postbacks flagged or failed, or return codes never met
+    #[arg(long, value_name = "WHAT", value_enum, value_delimiter = ',')]
+    fail_on: Vec<Gate>,
+
+    /// The command and its arguments
+    #[arg(value_name = "COMMAND", required = true, last = true, num_args = 1..)]
+    command: Vec<OsString>,
+}
+
+/// What a run may fail on although its command succeeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Gate {
+    /// A call was refused, and no scenario wanted it.
+    Refused,
+    /// A postback was flagged, or did not arrive.
+    Flagged,
+    /// A return code was never met.
+    Unmet,
+}
+
+impl Exec {
+    /// Nobody who runs a command wants a fixed port, or a folder of certificates among the sources.
+    pub(super) fn with_defaults(mut self, certs_named: bool) -> Exec {
+        if self.config.listen.is_empty() {
+            self.config.listen = Config::default().listen;
+        }
+        if !certs_named && let Some(folder) = own_folder() {
+            self.config.certs = folder.join("certs");
+        }
+        self
+    }
+}
+
+/// Where this user's programs keep what they made.
+fn own_folder() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let folder = if cfg!(windows) {
+        set("LOCALAPPDATA")
+    } else if cfg!(target_os = "macos") {
+        set("HOME").map(|home| home.join("Library/Application Support"))
+    } else {
+        set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")))
+    };
+    folder.map(|folder| folder.join("kpay-sandbox"))
+}
+
+/// Starts, runs, ends, reports.
+pub(super) fn run(exec: Exec) -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        // The command is started on this thread, whose end the system takes for the end of the program.
+        Ok(runtime) => runtime.block_on(around(exec)),
+        Err(error) => fail(1, &format!("the runtime does not start: {error}")),
+    }
+}
+
+async fn around(exec: Exec) -> ExitCode {
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return fail(1, &format!("signals cannot be listened to: {error}")),
+    };
+    let sandbox = match Sandbox::start(exec.config.clone()).await {
+        Ok(sandbox) => sandbox,
+        Err(error) => return fail(serve::exit_code(&error), &error.to_string()),
+    };
+    let surroundings = surroundings(&sandbox, exec.intercept);
+    if let Err(error) = surroundings.write_tools() {
+        return fail(
+            2,
+            &format!("{}: cannot be written: {error}; name another with --certs", exec.config.certs.display()),
+        );
+    }
+    let variables = surroundings.variables(|name| std::env::var(name).ok());
+    let child = child::command(&exec.command).and_then(|mut command| {
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        tokio::process::Command::from(command).kill_on_drop(true).spawn()
+    });
+    let mut child = match child {
+        Ok(child) => child,
+        Err(error) => return fail(127, &format!("{}: {error}", exec.command[0].to_string_lossy())),
+    };
+    let status = signals.until_end_of(&mut child).await;
+    let report = sandbox.read(|gateway| Report::of(gateway, exec.protect_live));
+    sandbox.stop().await;
+    let status = match status {
+        Ok(status) => status,
+        Err(error) => return fail(1, &format!("the command cannot be waited for: {error}")),
+    };
+    let failed = report.failed(&exec.fail_on);
+    if exec.report || !status.success() || !failed.is_empty() {
+        say(&report.text());
+    } else if let Some(warning) = report.live() {
+        say(&warning);
+    }
+    for why in &failed {
+        say(&format!("--fail-on {why}"));
+    }
+    if let Some(file) = &exec.junit
+        && let Err(error) = std::fs::write(file, report.junit(&exec.fail_on))
+    {
+        return fail(2, &format!("{}: cannot be written: {error}; name another with --junit", file.display()));
+    }
+    match code_of(status) {
+        0 if !failed.is_empty() => ExitCode::from(5),
+        code => ExitCode::from(code),
+    }
+}
+
+/// The command's own code, or that of a shell for a command that a signal has ended.
+fn code_of(status: ExitStatus) -> u8 {
+    #[cfg(unix)]
+    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+        return u8::try_from(128 + signal).unwrap_or(1);
+    }
+    status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+}
+
+fn surroundings(sandbox: &Sandbox, intercept: bool) -> Surroundings {
+    let facts = sandbox.facts();
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let retailer = sandbox.read(|gateway| {
+        let account = gateway.rules().accounts.get(&facts.username);
+        account.map_or_else(|| "02".to_owned(), |account| retailer_of(&account.merchant))
+    });
+    Surroundings {
+        url: facts.url.clone(),
+        address: address_of(facts.addresses[0]),
+        username: facts.username.clone(),
+        password: facts.password.clone(),
+        key: facts.key.clone(),
+        retailer,
+        ca: absolute(&facts.ca),
+        bundle: absolute(&facts.bundle),
+        intercept,
+    }
+}
+
+/// How a program on this machine reaches what listens there.
+fn address_of(listening: std::net::SocketAddr) -> String {
+    if listening.ip().is_unspecified() { format!("127.0.0.1:{}", listening.port()) } else { listening.to_string() }
+}
+
+/// A retailer that takes payments.
+pub(super) fn retailer_of(merchant: &Merchant) -> String {
+    let mut enabled = merchant.retailers.iter().filter(|(_, is)| **is == Retailer::Enabled).map(|(id, _)| &**id);
+    enabled.find(|id| *id != "*").unwrap_or("02").to_owned()
+}
+
+/// The signals that are passed on to the command.
+struct Signals {
+    #[cfg(unix)]
+    taken: [tokio::signal::unix::Signal; 4],
+}
+
+impl Signals {
+    #[cfg(unix)]
+    fn listen() -> std::io::Result<Signals> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let [term, hup] = [SignalKind::terminate(), SignalKind::hangup()];
+        let [int, quit] = [SignalKind::interrupt(), SignalKind::quit()];
+        Ok(Signals { taken: [signal(term)?, signal(hup)?, signal(int)?, signal(quit)?] })
+    }
+
+    /// Waits for the command. A terminal sends Ctrl-C to it as well, so that is not passed on from there.
+    #[cfg(unix)]
+    async fn until_end_of(self, child: &mut tokio::process::Child) -> std::io::Result<ExitStatus> {
+        use rustix::process::{Pid, Signal, kill_process};
+        use std::io::IsTerminal;
+        let [mut term, mut hup, mut int, mut quit] = self.taken;
+        let at_terminal = std::io::stdin().is_terminal();
+        loop {
+            let signal = tokio::select! {
+                status = child.wait() => return status,
+                _ = term.recv() => Signal::TERM,
+                _ = hup.recv() => Signal::HUP,
+                _ = int.recv() => Signal::INT,
+                _ = quit.recv() => Signal::QUIT,
+            };
+            let from_terminal = at_terminal && matches!(signal, Signal::INT | Signal::QUIT);
+            if let Some(pid) = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?))
+                && !from_terminal
+            {
+                // It may have ended by now, which the next turn sees.
+                let _ = kill_process(pid, signal);
+            }
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn listen() -> std::io::Result<Signals> {
+        Ok(Signals {})
+    }
+
+    #[cfg(not(unix))]
+    async fn until_end_of(self, child: &mut tokio::process::Child) -> std::io::Result<ExitStatus> {
+        loop {
+            tokio::select! {
+                status = child.wait() => return status,
+                // The console sends it to the command as well.
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+    }
+}

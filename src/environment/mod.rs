@@ -1,0 +1,125 @@
+//! What an integration finds in its environment so that it meets the sandbox instead of KPay: credentials, trust in the
+//! CA for each language, and the proxy. Used by `exec`, which sets it, and by `env`, which prints it.
+
+mod format;
+mod truststore;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+pub use format::Format;
+
+/// What the variables are made from.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// Base URL, without a slash at its end.
+    pub url: String,
+    /// The port on this machine, `127.0.0.1:8443`: for the control API and as a proxy.
+    pub address: String,
+    /// The merchant's user.
+    pub username: String,
+    /// Its password.
+    pub password: String,
+    /// Its `Kpay-Key`.
+    pub key: String,
+    /// One of its retailers.
+    pub retailer: String,
+    /// The CA file, from the root.
+    pub ca: PathBuf,
+    /// The system's roots and the CA, from the root.
+    pub bundle: PathBuf,
+    /// Whether KPay's own hosts lead here.
+    pub intercept: bool,
+}
+
+/// The password of the Java trust store: it holds nothing but public certificates.
+const STOREPASS: &str = "changeit";
+
+impl Surroundings {
+    /// The variables, in the order in which they are shown. `before` tells what a variable held; what others put into a
+    /// list stays in it.
+    pub fn variables(&self, before: impl Fn(&str) -> Option<String>) -> Vec<(&'static str, String)> {
+        let (ca, bundle) = (self.ca.display().to_string(), self.bundle.display().to_string());
+        let tools = self.tools();
+        let with = |name: &str, more: String, between: &str| match before(name).filter(|text| !text.is_empty()) {
+            Some(text) => format!("{text}{between}{more}"),
+            None => more,
+        };
+        let mut variables = vec![
+            ("KPAY_BASE_URL", self.url.clone()),
+            ("KPAY_URL", self.url.clone()),
+            ("KPAY_API_URL", format!("{}/api/", self.url)),
+            ("KPAY_USERNAME", self.username.clone()),
+            ("KPAY_PASSWORD", self.password.clone()),
+            ("KPAY_API_KEY", self.key.clone()),
+            ("KPAY_RETAILER_ID", self.retailer.clone()),
+            ("KPAY_BANK_ID", "63510".into()),
+            ("KPAY_ENVIRONMENT", "sandbox".into()),
+            ("KPAY_SANDBOX_URL", self.url.clone()),
+            ("KPAY_SANDBOX_CONTROL", format!("http://{}", self.address)),
+        ];
+        for name in ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO", "AWS_CA_BUNDLE"] {
+            variables.push((name, bundle.clone()));
+        }
+        variables.push(("NODE_EXTRA_CA_CERTS", ca));
+        // PHP reads its usual folder where the list begins with nothing.
+        let php = before("PHP_INI_SCAN_DIR").unwrap_or_default();
+        let separator = if cfg!(windows) { ";" } else { ":" };
+        variables.push(("PHP_INI_SCAN_DIR", format!("{php}{separator}{}", tools.join("php").display())));
+        let mut java = format!(
+            "-Djavax.net.ssl.trustStore={} -Djavax.net.ssl.trustStorePassword={STOREPASS}",
+            tools.join("truststore.jks").display()
+        );
+        if self.intercept {
+            let (host, port) = self.address.rsplit_once(':').unwrap_or((&self.address, "443"));
+            java = format!("{java} -Dhttps.proxyHost={host} -Dhttps.proxyPort={port}");
+        }
+        variables.push(("JAVA_TOOL_OPTIONS", with("JAVA_TOOL_OPTIONS", java, " ")));
+        if self.intercept {
+            let proxy = format!("http://{}", self.address);
+            let no_proxy = "localhost,127.0.0.1,::1".to_owned();
+            let node = format!("--require \"{}\"", tools.join("intercept.cjs").display());
+            variables.extend([
+                ("HTTPS_PROXY", proxy.clone()),
+                ("https_proxy", proxy),
+                ("NO_PROXY", with("NO_PROXY", no_proxy.clone(), ",")),
+                ("no_proxy", with("no_proxy", no_proxy, ",")),
+                ("NODE_USE_ENV_PROXY", "1".into()),
+                ("NODE_OPTIONS", with("NODE_OPTIONS", node, " ")),
+                ("KPAY_SANDBOX_INTERCEPT", self.address.clone()),
+            ]);
+        }
+        variables
+    }
+
+    fn tools(&self) -> PathBuf {
+        self.ca.with_file_name("tools")
+    }
+
+    /// Writes what the variables name: PHP's ini file, Java's trust store, Node's preload.
+    pub fn write_tools(&self) -> io::Result<()> {
+        let tools = self.tools();
+        fs::create_dir_all(tools.join("php"))?;
+        let bundle = self.bundle.display();
+        let ini = format!("curl.cainfo=\"{bundle}\"\nopenssl.cafile=\"{bundle}\"\n");
+        write_if_new(&tools.join("php/kpay-sandbox.ini"), ini.as_bytes())?;
+        write_if_new(&tools.join("intercept.cjs"), include_bytes!("intercept.cjs"))?;
+        let roots: Vec<CertificateDer<'_>> =
+            CertificateDer::pem_file_iter(&self.bundle).map_err(io::Error::other)?.filter_map(Result::ok).collect();
+        write_if_new(&tools.join("truststore.jks"), &truststore::jks(&roots, STOREPASS))
+    }
+}
+
+/// Whole or not at all: another program may be reading it.
+fn write_if_new(file: &Path, content: &[u8]) -> io::Result<()> {
+    if fs::read(file).is_ok_and(|found| found == content) {
+        return Ok(());
+    }
+    let unfinished = file.with_extension(format!("{}.new", std::process::id()));
+    fs::write(&unfinished, content)?;
+    fs::rename(&unfinished, file)
+}

@@ -1,0 +1,132 @@
+//! `kpay-sandbox exec`: a command meets a sandbox of its own instead of KPay, and leaves nothing behind.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+/// `exec` as a user runs it, with a home of the test's own.
+fn exec(home: &Path, options: &[&str], command: &[&str]) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_kpay-sandbox"));
+    program.current_dir(home).env("HOME", home).env_remove("XDG_DATA_HOME").arg("exec").args(options);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("KPAY_") || text.to_ascii_lowercase().ends_with("_proxy") {
+            program.env_remove(&name);
+        }
+    }
+    program.arg("--").args(command);
+    program
+}
+
+fn run(home: &Path, options: &[&str], command: &[&str]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = exec(home, options, command).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+/// A call of KPay's own address, certificate verified, as an integration makes it.
+const CALL: &str = r#"curl --silent --show-error --user your_username:your_password https://pay.esicia.com/ --data '{"action":"checkstatus","refid":"none"}'"#;
+
+#[test]
+fn a_command_with_kpays_address_in_it_meets_the_sandbox_and_its_code_comes_back() {
+    let home = tempfile::tempdir().unwrap();
+    let (code, out, said) = run(home.path(), &[], &["sh", "-c", CALL]);
+    assert!(code == 0 && out.contains(r#""statusid":"611""#), "{code} {out} {said}");
+    assert_eq!(said.lines().filter(|line| !line.contains("certificate authority")).count(), 0, "{said}");
+    let (code, out, said) =
+        run(home.path(), &[], &["sh", "-c", "echo \"$KPAY_URL $KPAY_USERNAME $KPAY_ENVIRONMENT\"; exit 3"]);
+    assert_eq!(code, 3);
+    assert!(out.starts_with("https://127.0.0.1:") && out.ends_with(" your_username sandbox\n"), "{out}");
+    assert!(said.contains("calls: 0, refused: 0"), "{said}");
+    assert_eq!(run(home.path(), &[], &["no-such-command"]).0, 127);
+    assert_eq!(run(home.path(), &[], &["sh", "-c", "kill -9 $$"]).0, 137);
+    assert_eq!(run(home.path(), &[], &[]).0, 2);
+    let (code, _, said) =
+        run(home.path(), &["--intercept=false"], &["sh", "-c", "test -z \"$HTTPS_PROXY$NODE_OPTIONS\""]);
+    assert_eq!(code, 0, "{said}");
+    let listed: Vec<_> = fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(listed, [".local"], "nothing is written among the command's files");
+}
+
+#[test]
+fn a_run_reports_what_was_refused_and_flagged_and_gates_fail_on_it() {
+    let home = tempfile::tempdir().unwrap();
+    let live = CALL.replace("pay.esicia.com", "pay.esicia.rw");
+    let (code, _, said) = run(home.path(), &[], &["sh", "-c", &live]);
+    assert_eq!(code, 0);
+    assert!(said.contains("1 call to pay.esicia.rw, where money is real, ended in the sandbox instead"), "{said}");
+    assert!(!run(home.path(), &["--protect-live=false"], &["sh", "-c", &live]).2.contains("money is real"));
+
+    let (code, _, said) = run(home.path(), &["--report"], &["sh", "-c", CALL]);
+    assert!(
+        code == 0 && said.contains("calls: 1, refused: 1") && said.contains("no transaction with this tid"),
+        "{said}"
+    );
+    let (code, _, said) =
+        run(home.path(), &["--fail-on", "refused,flagged,unmet", "--junit", "kpay.xml"], &["sh", "-c", CALL]);
+    assert_eq!(code, 5, "{said}");
+    assert!(
+        said.contains("--fail-on refused: 1 refused call\n") && said.contains("--fail-on unmet: 16 unmet return codes")
+    );
+    assert!(!said.contains("--fail-on flagged"));
+    let xml = fs::read_to_string(home.path().join("kpay.xml")).unwrap();
+    assert!(
+        xml.contains("tests=\"17\" failures=\"17\"") && xml.contains("<failure>611 TRANSACTION_NOT_FOUND"),
+        "{xml}"
+    );
+    let (code, _, _) = run(home.path(), &["--fail-on", "flagged", "--junit", "no/such/folder.xml"], &["true"]);
+    assert_eq!(code, 2);
+}
+
+#[test]
+fn what_others_have_put_into_a_list_stays_in_it() {
+    let home = tempfile::tempdir().unwrap();
+    let show = "echo \"$NO_PROXY|$NODE_OPTIONS|$PHP_INI_SCAN_DIR|$JAVA_TOOL_OPTIONS\"";
+    let mut command = exec(home.path(), &[], &["sh", "-c", show]);
+    command.env("NO_PROXY", "shop.local").env("NODE_OPTIONS", "--no-warnings").env("PHP_INI_SCAN_DIR", "/ini");
+    let out = String::from_utf8(command.env("JAVA_TOOL_OPTIONS", "-Xmx1g").output().unwrap().stdout).unwrap();
+    let parts: Vec<&str> = out.trim().split('|').collect();
+    for (part, start) in parts.iter().zip(["shop.local,localhost", "--no-warnings --require ", "/ini:/", "-Xmx1g -D"]) {
+        assert!(part.starts_with(start), "{part}");
+    }
+}
+
+/// Starts a command that says its process id and stays, and returns that id.
+fn staying(home: &Path) -> (Child, String) {
+    let mut child = exec(home, &[], &["sh", "-c", "echo $$; exec sleep 600"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (child, line.trim().to_owned())
+}
+
+fn kill(signal: &str, pid: &str) {
+    assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
+}
+
+/// Whether a process is there and not only its name in the table.
+fn lives(pid: &str) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn ending_either_ends_both() {
+    let home = tempfile::tempdir().unwrap();
+    // A signal is passed on, and what the command makes of it is the code.
+    let (mut both, command) = staying(home.path());
+    kill("-TERM", &both.id().to_string());
+    assert_eq!(both.wait().unwrap().code(), Some(143));
+    assert!(!lives(&command));
+    // Nobody can pass this one on: the system ends the command.
+    let (mut both, command) = staying(home.path());
+    kill("-KILL", &both.id().to_string());
+    both.wait().unwrap();
+    while lives(&command) {
+        std::thread::yield_now();
+    }
+    // The command is ended: so is the sandbox.
+    let (mut both, command) = staying(home.path());
+    kill("-KILL", &command);
+    assert_eq!(both.wait().unwrap().code(), Some(137));
+}
