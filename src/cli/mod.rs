@@ -2,6 +2,7 @@
 
 pub mod child;
 pub mod exec;
+pub mod hosts;
 pub mod remote;
 mod report;
 pub mod serve;
@@ -14,6 +15,7 @@ use clap::{Arg, Args, Command as Program, CommandFactory, FromArgMatches, Parser
 use crate::config::Config;
 use crate::log::say;
 use exec::Exec;
+use hosts::Hosts;
 use remote::{Remote, Target};
 
 /// A KPay payment gateway on this machine. Not KPay, no money, not for production.
@@ -36,6 +38,8 @@ enum Command {
     Serve(Box<Config>),
     /// Run a command against a sandbox of its own, with KPay's hosts leading there; exit code 5 when a gate fails
     Exec(Box<Exec>),
+    /// Print the hosts-file lines for clients that ignore proxies; write or remove them
+    Hosts(Hosts),
     #[command(flatten)]
     Remote(Remote),
 }
@@ -54,6 +58,7 @@ pub fn run() -> ExitCode {
             let named = |name: &str| own.value_source(name) != Some(ValueSource::DefaultValue) && own.contains_id(name);
             exec::run(exec.with_defaults(named("certs")))
         }
+        Some(Command::Hosts(hosts)) => hosts::run(&hosts),
         Some(Command::Remote(remote)) => {
             let own = matches.subcommand().map_or(&matches, |(_, own)| own);
             remote::run(Target::from_arg_matches(own).unwrap_or_else(|error| error.exit()), remote)

@@ -46,6 +46,8 @@ impl Surroundings {
         let (ca, bundle) = (self.ca.display().to_string(), self.bundle.display().to_string());
         let tools = self.tools();
         let with = |name: &str, more: String, between: &str| match before(name).filter(|text| !text.is_empty()) {
+            // Set twice, it is the same.
+            Some(text) if text.contains(&more) => text,
             Some(text) => format!("{text}{between}{more}"),
             None => more,
         };
@@ -67,9 +69,9 @@ impl Surroundings {
         }
         variables.push(("NODE_EXTRA_CA_CERTS", ca));
         // PHP reads its usual folder where the list begins with nothing.
-        let php = before("PHP_INI_SCAN_DIR").unwrap_or_default();
         let separator = if cfg!(windows) { ";" } else { ":" };
-        variables.push(("PHP_INI_SCAN_DIR", format!("{php}{separator}{}", tools.join("php").display())));
+        let php = format!("{separator}{}", tools.join("php").display());
+        variables.push(("PHP_INI_SCAN_DIR", with("PHP_INI_SCAN_DIR", php, "")));
         let mut java = format!(
             "-Djavax.net.ssl.trustStore={} -Djavax.net.ssl.trustStorePassword={STOREPASS}",
             tools.join("truststore.jks").display()

@@ -118,3 +118,37 @@ async fn a_token_is_sent_when_there_is_one() {
     assert!(code == 1 && error.contains("a bearer token is required"), "{error}");
     terminal.ok(&["status", "--token", "a-long-token"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn env_prints_what_a_shell_needs_to_meet_a_running_sandbox() {
+    let (running, terminal) = paying(|_| {}).await;
+    let lines = terminal.ok(&["env"]).await;
+    let script = format!(
+        "{lines}\nexport NO_PROXY= no_proxy=\ncurl --silent --user \"$KPAY_USERNAME:$KPAY_PASSWORD\" https://pay.esicia.com/ --data '{{\"action\":\"checkstatus\",\"refid\":\"none\"}}'"
+    );
+    let shell = tokio::task::spawn_blocking(move || Command::new("sh").args(["-c", &script]).output().unwrap());
+    let answer = String::from_utf8(shell.await.unwrap().stdout).unwrap();
+    assert!(answer.contains(r#""statusid":"611""#), "{answer}");
+    let object: Value = serde_json::from_str(&terminal.ok(&["env", "json", "--intercept=false"]).await).unwrap();
+    assert_eq!((&object["KPAY_BASE_URL"], &object["HTTPS_PROXY"]), (&json!(running.sandbox.url()), &Value::Null));
+    let (code, _, error) = terminal.run(&["env", "--merchant", "nobody"]).await;
+    assert!(code == 1 && error.contains("'nobody'"), "{error}");
+}
+
+#[tokio::test]
+async fn hosts_lines_are_printed_written_once_and_taken_back() {
+    let (_running, terminal) = paying(|_| {}).await;
+    let line = "127.0.0.1 pay.esicia.rw pay.esicia.com # kpay-sandbox\n";
+    assert_eq!(terminal.ok(&["hosts"]).await, line);
+    let file = terminal.folder.path().join("hosts");
+    let own = "127.0.0.1 localhost\n10.0.0.1 pay.esicia.com";
+    std::fs::write(&file, own).unwrap();
+    for _ in 0..2 {
+        terminal.ok(&["hosts", "--write", "--file", "hosts"]).await;
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("{line}{own}"));
+    }
+    terminal.ok(&["hosts", "--remove", "--file", "hosts"]).await;
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), own);
+    let (code, _, error) = terminal.run(&["hosts", "--write", "--file", "no/such"]).await;
+    assert!(code == 1 && error.contains("--file"), "{error}");
+}

@@ -70,6 +70,16 @@ impl Client {
         Ok(Client { base: base.to_owned(), token: token.map(str::to_owned), http })
     }
 
+    /// Host and port of the sandbox.
+    pub(super) fn address(&self) -> String {
+        let address = self.base.trim_start_matches("http://").split('/').next().unwrap_or_default();
+        if address.rsplit(']').next().is_some_and(|rest| rest.contains(':')) {
+            address.to_owned()
+        } else {
+            format!("{address}:80")
+        }
+    }
+
     async fn send(&self, question: &Question) -> Result<http::Response<hyper::body::Incoming>, String> {
         let mut url = format!("{}/__sandbox/api/{}", self.base, question.path);
         let mut query = form_urlencoded::Serializer::new(String::new());

@@ -1,6 +1,7 @@
 //! The subcommands that ask a running sandbox: each is one call of the control API, shown as a table or as JSON.
 
 mod client;
+mod env;
 mod show;
 
 use std::process::ExitCode;
@@ -8,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
+use crate::environment::Format;
 use crate::gateway::timestamp::Span;
 use client::{Client, Question};
 use show::Shape;
@@ -158,6 +160,15 @@ pub enum Remote {
         #[arg(long, value_name = "N", default_value_t = 0)]
         after: u64,
     },
+    /// The variables that exec sets, for a sandbox that runs already
+    Env {
+        /// How they are written
+        #[arg(value_enum, default_value_t = Format::Shell)]
+        format: Format,
+        /// Also those that make KPay's own hosts lead to the sandbox
+        #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+        intercept: bool,
+    },
     /// Any other call of the control API, such as: api PUT merchants/shop '{"password": "secret"}'
     Api {
         /// GET, POST, PUT or DELETE
@@ -188,6 +199,9 @@ pub fn run(target: Target, remote: Remote) -> ExitCode {
         Ok(client) => client,
         Err(why) => return super::fail(2, &why),
     };
+    if let Remote::Env { format, intercept } = remote {
+        return runtime.block_on(env::print(&client, target.merchant.as_deref(), format, intercept));
+    }
     let asked = match question(&remote) {
         Ok(asked) => asked.for_merchant(target.merchant.as_deref()),
         Err(why) => return super::fail(2, &why),
@@ -218,7 +232,7 @@ fn question(remote: &Remote) -> Result<Question, String> {
     let get = |path: &str| Question::new("GET", path);
     let post = |path: &str, body: Value| Question::new("POST", path).with(body.to_string());
     Ok(match remote {
-        Remote::Status => get("info"),
+        Remote::Status | Remote::Env { .. } => get("info"),
         Remote::Transactions { id: Some(id), .. } => get(&format!("transactions/{}", escaped(id))),
         Remote::Transactions { id: None, filters } => get("transactions").filtered(filters),
         Remote::Settle { id, statusid, text } => {
