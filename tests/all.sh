@@ -16,6 +16,8 @@ need openssl openssl
 need php php-cli
 need node nodejs
 need npm npm
+need go golang-go
+need pip3 python3-pip
 need python3 python3
 need shellcheck shellcheck
 chromium() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
@@ -39,7 +41,7 @@ step formatting
 cargo fmt --check
 step lints
 cargo clippy --locked --all-targets -- -D warnings
-shellcheck -x tests/*.sh tests/clients/*.sh tests/reproduce/*.sh .ci/run
+shellcheck -x tests/*.sh tests/clients/*.sh tests/reproduce/*.sh examples/*.sh examples/*/*.sh .ci/run
 step tests
 cargo test --locked
 step a random walk of a million operations
@@ -48,4 +50,11 @@ step clients
 tests/clients/run.sh
 step every scenario in four languages
 tests/reproduce/run.sh
+step "the shops in examples/, against KPay's own address"
+KPAY_SANDBOX=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)/debug/kpay-sandbox
+export KPAY_SANDBOX
+for shop in php express flask go; do
+  printf -- '-- %s\n' "$shop"
+  "examples/$shop/test.sh"
+done
 step "all checks passed"
