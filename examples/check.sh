@@ -13,19 +13,23 @@ until curl --silent --output /dev/null "$shop/orders/none"; do
   sleep 0.1
 done
 
+# Says whether what was found is what it should be.
+judge() {
+  if [ "$2" = "$3" ]; then
+    echo "ok    $1: $2"
+  else
+    echo "WRONG $1: '$2' instead of '$3'"
+    failed=1
+  fi
+}
+
 # number, scenario, what the shop says of the order in the end: its state, and how often it was credited
 failed=0
 while read -r order scenario expected; do
   kpay next "$scenario" >/dev/null
   curl --silent --fail --output /dev/null "$shop/orders" --data "id=$order&amount=5000&msisdn=0783300000" || true
   kpay advance 1h >/dev/null
-  found=$(curl --silent "$shop/orders/$order")
-  if [ "$found" = "$expected" ]; then
-    echo "ok    $scenario: $found"
-  else
-    echo "WRONG $scenario: '$found' instead of '$expected'"
-    failed=1
-  fi
+  judge "$scenario" "$(curl --silent "$shop/orders/$order")" "$expected"
 done <<'ORDERS'
 A1 approve paid 1
 A2 decline failed 0
@@ -41,7 +45,6 @@ B2 answer-malformed paid 1
 ORDERS
 # A postback that was lost is found by asking.
 curl --silent --fail --output /dev/null --request POST "$shop/orders/A8/ask"
-found=$(curl --silent "$shop/orders/A8")
-[ "$found" = "paid 1" ] && echo "ok    asked for the lost one: $found" || { echo "WRONG asked for the lost one: '$found'"; failed=1; }
+judge "asked for the lost one" "$(curl --silent "$shop/orders/A8")" "paid 1"
 [ $failed = 0 ] || cat "$log"
 exit $failed
