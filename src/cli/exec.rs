@@ -63,15 +63,15 @@ impl Exec {
         if self.config.listen.is_empty() {
             self.config.listen = Config::default().listen;
         }
-        if !certs_named && let Some(folder) = own_folder() {
-            self.config.certs = folder.join("certs");
+        if !certs_named && let Some(folder) = own_certs() {
+            self.config.certs = folder;
         }
         self
     }
 }
 
-/// Where this user's programs keep what they made.
-fn own_folder() -> Option<PathBuf> {
+/// The user's own folder of certificates: for those who did not ask for one among their sources.
+pub(super) fn own_certs() -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = if cfg!(windows) {
         set("LOCALAPPDATA")
@@ -80,7 +80,7 @@ fn own_folder() -> Option<PathBuf> {
     } else {
         set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")))
     };
-    folder.map(|folder| folder.join("kpay-sandbox"))
+    folder.map(|folder| folder.join("kpay-sandbox/certs"))
 }
 
 /// Starts, runs, ends, reports.

@@ -3,6 +3,7 @@
 pub mod child;
 pub mod exec;
 pub mod hosts;
+pub mod probe;
 pub mod remote;
 mod report;
 pub mod serve;
@@ -16,6 +17,7 @@ use crate::config::Config;
 use crate::log::say;
 use exec::Exec;
 use hosts::Hosts;
+use probe::Probe;
 use remote::{Remote, Target};
 
 /// A KPay payment gateway on this machine. Not KPay, no money, not for production.
@@ -38,6 +40,8 @@ enum Command {
     Serve(Box<Config>),
     /// Run a command against a sandbox of its own, with KPay's hosts leading there; exit code 5 when a gate fails
     Exec(Box<Exec>),
+    /// Post what KPay may post to a listener, and tell what is wrong with its answers
+    Probe(Probe),
     /// Print the hosts-file lines for clients that ignore proxies; write or remove them
     Hosts(Hosts),
     #[command(flatten)]
@@ -58,6 +62,7 @@ pub fn run() -> ExitCode {
             let named = |name: &str| own.value_source(name) != Some(ValueSource::DefaultValue) && own.contains_id(name);
             exec::run(exec.with_defaults(named("certs")))
         }
+        Some(Command::Probe(probe)) => probe::run(probe),
         Some(Command::Hosts(hosts)) => hosts::run(&hosts),
         Some(Command::Remote(remote)) => {
             let own = matches.subcommand().map_or(&matches, |(_, own)| own);

@@ -152,3 +152,30 @@ async fn hosts_lines_are_printed_written_once_and_taken_back() {
     let (code, _, error) = terminal.run(&["hosts", "--write", "--file", "no/such"]).await;
     assert!(code == 1 && error.contains("--file"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_tells_what_is_wrong_with_each_answer_of_a_listener() {
+    let (_running, terminal) = paying(|_| {}).await;
+    let home = terminal.folder.path().to_owned();
+    let probe = async |arguments: Vec<String>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kpay-sandbox"));
+        command.arg("probe").args(arguments).env("HOME", &home).env_remove("XDG_DATA_HOME").current_dir(&home);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let good = crate::receiver::Receiver::acknowledging().await;
+    let (code, out, error) = probe(vec![good.url("/postback")]).await;
+    assert_eq!((code, out.lines().count()), (0, 6), "{out}{error}");
+    assert!(out.lines().all(|line| line.ends_with(" 200  acknowledged")), "{out}");
+    let bad =
+        crate::receiver::Receiver::answering(|_| "HTTP/1.1 415 Unsupported\r\nContent-Length: 0\r\n\r\n".into()).await;
+    let (code, out, _) = probe(vec![bad.url("/"), "--profile".into(), "observed".into()]).await;
+    assert!(code == 1 && out.matches("415  flagged: answered 415").count() == 6, "{out}");
+    let (code, out, _) = probe(vec!["http://127.0.0.1:1/".into()]).await;
+    assert!(code == 1 && out.contains("-  failed: could not connect"), "{out}");
+    let (code, _, error) = probe(vec![" ".into()]).await;
+    assert!(code == 2 && error.contains("returl"), "{error}");
+    assert_eq!(terminal.run(&["healthcheck"]).await.0, 0);
+    assert_eq!(terminal.run(&["healthcheck", "--control", "http://127.0.0.1:1"]).await.0, 1);
+}

@@ -35,7 +35,12 @@ impl Question {
     pub(super) fn new(method: &str, path: &str) -> Question {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let query = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-        Question { method: method.to_owned(), path: path.to_owned(), query, body: None }
+        Question { method: method.to_owned(), path: format!("api/{path}"), query, body: None }
+    }
+
+    /// Whether it is ready, which needs no token.
+    pub(super) fn ready() -> Question {
+        Question { method: "GET".to_owned(), path: "readyz".to_owned(), query: Vec::new(), body: None }
     }
 
     pub(super) fn with(self, body: String) -> Question {
@@ -81,7 +86,7 @@ impl Client {
     }
 
     async fn send(&self, question: &Question) -> Result<http::Response<hyper::body::Incoming>, String> {
-        let mut url = format!("{}/__sandbox/api/{}", self.base, question.path);
+        let mut url = format!("{}/__sandbox/{}", self.base, question.path);
         let mut query = form_urlencoded::Serializer::new(String::new());
         let query = query.extend_pairs(&question.query).finish();
         if !query.is_empty() {
@@ -112,7 +117,7 @@ impl Client {
 
     /// Returns when the journal has something new after what `question` names.
     pub(super) async fn news(&self, question: &Question) -> Result<(), String> {
-        let question = Question { path: "events".into(), ..question.clone() };
+        let question = Question { path: "api/events".into(), ..question.clone() };
         let mut body = self.send(&question).await?.into_body();
         loop {
             let frame = body.frame().await.ok_or("the sandbox has ended")?;

@@ -2,6 +2,7 @@
 
 mod client;
 mod env;
+mod health;
 mod show;
 
 use std::process::ExitCode;
@@ -169,6 +170,8 @@ pub enum Remote {
         #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
         intercept: bool,
     },
+    /// Whether a sandbox is ready; exit code 1 when it is not
+    Healthcheck,
     /// Any other call of the control API, such as: api PUT merchants/shop '{"password": "secret"}'
     Api {
         /// GET, POST, PUT or DELETE
@@ -202,6 +205,9 @@ pub fn run(target: Target, remote: Remote) -> ExitCode {
     if let Remote::Env { format, intercept } = remote {
         return runtime.block_on(env::print(&client, target.merchant.as_deref(), format, intercept));
     }
+    if matches!(remote, Remote::Healthcheck) {
+        return runtime.block_on(health::check(&client));
+    }
     let asked = match question(&remote) {
         Ok(asked) => asked.for_merchant(target.merchant.as_deref()),
         Err(why) => return super::fail(2, &why),
@@ -232,7 +238,7 @@ fn question(remote: &Remote) -> Result<Question, String> {
     let get = |path: &str| Question::new("GET", path);
     let post = |path: &str, body: Value| Question::new("POST", path).with(body.to_string());
     Ok(match remote {
-        Remote::Status | Remote::Env { .. } => get("info"),
+        Remote::Status | Remote::Env { .. } | Remote::Healthcheck => get("info"),
         Remote::Transactions { id: Some(id), .. } => get(&format!("transactions/{}", escaped(id))),
         Remote::Transactions { id: None, filters } => get("transactions").filtered(filters),
         Remote::Settle { id, statusid, text } => {
