@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Also how certificates of ours are recognised: it stands in the CA and, as the issuer, in the leaf.
-const CA_NAME: &str = "kpay-sandbox development CA";
+pub const CA_NAME: &str = "kpay-sandbox development CA";
 const DAY: Duration = Duration::from_secs(86_400);
 /// Clients refuse more than 398 days; both lives begin a day early, for clocks that are behind.
 const LEAF_LIFE: Duration = DAY.saturating_mul(396);

@@ -6,6 +6,7 @@ mod hosts;
 mod issue;
 
 pub use hosts::{check_host, names};
+pub use issue::CA_NAME;
 
 use std::fs::{self, File};
 use std::io;

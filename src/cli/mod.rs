@@ -7,6 +7,7 @@ pub mod probe;
 pub mod remote;
 mod report;
 pub mod serve;
+pub mod trust;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,7 @@ use exec::Exec;
 use hosts::Hosts;
 use probe::Probe;
 use remote::{Remote, Target};
+use trust::Trust;
 
 /// A KPay payment gateway on this machine. Not KPay, no money, not for production.
 #[derive(Debug, Parser)]
@@ -42,6 +44,10 @@ enum Command {
     Exec(Box<Exec>),
     /// Post what KPay may post to a listener, and tell what is wrong with its answers
     Probe(Probe),
+    /// Put the CA into the system's store, and into browsers' own where certutil is there
+    Trust(Trust),
+    /// Take the CA out of those stores again
+    Untrust(Trust),
     /// Print the hosts-file lines for clients that ignore proxies; write or remove them
     Hosts(Hosts),
     #[command(flatten)]
@@ -63,6 +69,8 @@ pub fn run() -> ExitCode {
             exec::run(exec.with_defaults(named("certs")))
         }
         Some(Command::Probe(probe)) => probe::run(probe),
+        Some(Command::Trust(trust)) => trust::run(&trust, true),
+        Some(Command::Untrust(trust)) => trust::run(&trust, false),
         Some(Command::Hosts(hosts)) => hosts::run(&hosts),
         Some(Command::Remote(remote)) => {
             let own = matches.subcommand().map_or(&matches, |(_, own)| own);

@@ -179,3 +179,21 @@ async fn a_probe_tells_what_is_wrong_with_each_answer_of_a_listener() {
     assert_eq!(terminal.run(&["healthcheck"]).await.0, 0);
     assert_eq!(terminal.run(&["healthcheck", "--control", "http://127.0.0.1:1"]).await.0, 1);
 }
+
+#[tokio::test]
+async fn the_ca_is_put_into_a_store_and_taken_out_of_it() {
+    let (_running, terminal) = paying(|_| {}).await;
+    let file = terminal.folder.path().join("store/kpay-sandbox.crt");
+    std::fs::create_dir(terminal.folder.path().join("store")).unwrap();
+    for _ in 0..2 {
+        terminal.ok(&["trust", "--into", "store"]).await;
+        let ca = std::fs::read(terminal.folder.path().join("certs/ca.pem")).unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), ca);
+    }
+    for _ in 0..2 {
+        terminal.ok(&["untrust", "--into", "store"]).await;
+        assert!(!file.exists());
+    }
+    let (code, _, error) = terminal.run(&["trust", "--into", "none"]).await;
+    assert!(code == 1 && error.contains("as root"), "{error}");
+}
