@@ -111,6 +111,14 @@ pub fn open(folder: &Path, hosts: &[String], now: SystemTime) -> Result<Certific
     Ok(found)
 }
 
+/// What is wrong with a folder, in words that follow "the CA in ca.pem"; nothing is changed.
+pub fn complaint(folder: &Path, now: SystemTime) -> Result<Option<String>, CertificateError> {
+    Ok(match (Folder { path: folder, names: names(&[]), now }).look()? {
+        Stored::Good(_) => None,
+        Stored::Bad(why) => Some(why),
+    })
+}
+
 struct Folder<'a> {
     path: &'a Path,
     names: Vec<String>,

@@ -1,7 +1,7 @@
 //! `kpay-sandbox hosts`: the lines that make KPay's names lead to this machine for clients that ignore proxies.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -31,9 +31,9 @@ pub struct Hosts {
 }
 
 #[cfg(not(windows))]
-const DEFAULT_FILE: &str = "/etc/hosts";
+pub(super) const DEFAULT_FILE: &str = "/etc/hosts";
 #[cfg(windows)]
-const DEFAULT_FILE: &str = r"C:\Windows\System32\drivers\etc\hosts";
+pub(super) const DEFAULT_FILE: &str = r"C:\Windows\System32\drivers\etc\hosts";
 
 /// What tells our lines from others'.
 const MARK: &str = "# kpay-sandbox";
@@ -45,21 +45,8 @@ pub(super) fn run(hosts: &Hosts) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let file = hosts.file.display();
-    let before = match fs::read_to_string(&hosts.file) {
-        Ok(text) => text,
-        Err(error) => return fail(1, &format!("{file}: cannot be read: {error}; name another with --file")),
-    };
-    let mut after: String =
-        before.split_inclusive('\n').filter(|line| !line.trim_end().ends_with(MARK)).map(str::to_owned).collect();
-    if hosts.write {
-        // The first line that names a host is the one that counts.
-        after.insert_str(0, &line);
-    }
-    // In place: in a container the file is a mount, in whose stead no other can be put.
-    if after != before
-        && let Err(error) = fs::write(&hosts.file, &after)
-    {
-        return fail(1, &format!("{file}: cannot be written: {error}; run this as root, such as with sudo"));
+    if let Err(why) = set(&hosts.file, if hosts.write { &line } else { "" }) {
+        return fail(1, &why);
     }
     say(&if hosts.write {
         format!(
@@ -71,4 +58,30 @@ pub(super) fn run(hosts: &Hosts) -> ExitCode {
         format!("{file}: nothing of kpay-sandbox is left in it")
     });
     ExitCode::SUCCESS
+}
+
+/// Whether a line of the file is ours.
+pub(super) fn is_ours(line: &str) -> bool {
+    line.trim_end().ends_with(MARK)
+}
+
+/// Takes our lines out.
+pub(super) fn remove(file: &Path) -> Result<(), String> {
+    set(file, "")
+}
+
+/// Puts a line, or nothing, in place of ours.
+fn set(file: &Path, line: &str) -> Result<(), String> {
+    let name = file.display();
+    let before = fs::read_to_string(file);
+    let before = before.map_err(|error| format!("{name}: cannot be read: {error}; name another with --file"))?;
+    let others: String = before.split_inclusive('\n').filter(|line| !is_ours(line)).collect();
+    // The first line that names a host is the one that counts.
+    let after = format!("{line}{others}");
+    if after == before {
+        return Ok(());
+    }
+    // In place: in a container the file is a mount, in whose stead no other can be put.
+    fs::write(file, &after)
+        .map_err(|error| format!("{name}: cannot be written: {error}; run this as root, such as with sudo"))
 }

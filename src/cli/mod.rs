@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand.
 
 pub mod child;
+pub mod doctor;
 pub mod exec;
 pub mod hosts;
 pub mod probe;
@@ -16,6 +17,7 @@ use clap::{Arg, Args, Command as Program, CommandFactory, FromArgMatches, Parser
 
 use crate::config::Config;
 use crate::log::say;
+use doctor::Doctor;
 use exec::Exec;
 use hosts::Hosts;
 use probe::Probe;
@@ -42,6 +44,8 @@ enum Command {
     Serve(Box<Config>),
     /// Run a command against a sandbox of its own, with KPay's hosts leading there; exit code 5 when a gate fails
     Exec(Box<Exec>),
+    /// Find what usually goes wrong, and say the mend
+    Doctor(Doctor),
     /// Post what KPay may post to a listener, and tell what is wrong with its answers
     Probe(Probe),
     /// Put the CA into the system's store, and into browsers' own where certutil is there
@@ -71,6 +75,7 @@ pub fn run() -> ExitCode {
         Some(Command::Probe(probe)) => probe::run(probe),
         Some(Command::Trust(trust)) => trust::run(&trust, true),
         Some(Command::Untrust(trust)) => trust::run(&trust, false),
+        Some(Command::Doctor(doctor)) => doctor::run(&doctor),
         Some(Command::Hosts(hosts)) => hosts::run(&hosts),
         Some(Command::Remote(remote)) => {
             let own = matches.subcommand().map_or(&matches, |(_, own)| own);

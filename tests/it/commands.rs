@@ -197,3 +197,57 @@ async fn the_ca_is_put_into_a_store_and_taken_out_of_it() {
     let (code, _, error) = terminal.run(&["trust", "--into", "none"]).await;
     assert!(code == 1 && error.contains("as root"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_doctor_finds_what_is_wrong_and_says_the_mend() {
+    let (running, terminal) = paying(|_| {}).await;
+    let folder = terminal.folder.path().to_owned();
+    let certs = running.sandbox.ca().parent().unwrap().to_owned();
+    let doctor = async |port: u16, certs: &std::path::Path, more: Vec<(&'static str, String)>, fix: bool| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kpay-sandbox"));
+        command.args(["doctor", "--port", &port.to_string(), "--hosts", "hosts", "--certs"]).arg(certs);
+        command.args(fix.then_some("--fix")).current_dir(&folder);
+        for name in
+            ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "PHP_INI_SCAN_DIR", "HTTPS_PROXY", "https_proxy"]
+        {
+            command.env_remove(name);
+        }
+        command.envs(more);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    let trusted: std::collections::BTreeMap<String, String> =
+        serde_json::from_str(&terminal.ok(&["env", "json"]).await).unwrap();
+    let trust = ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "PHP_INI_SCAN_DIR", "HTTPS_PROXY"]
+        .map(|name| (name, trusted[name].clone()));
+    std::fs::write(folder.join("hosts"), "127.0.0.1 localhost\n").unwrap();
+    let (code, out) = doctor(running.port(), &certs, trust.to_vec(), false).await;
+    assert!(code == 0 && out.contains("curl trusts the CA") && !out.contains("WRONG"), "{out}");
+    assert!(out.contains("HTTPS_PROXY leads to the sandbox"), "{out}");
+
+    std::fs::write(folder.join("hosts"), "10.0.0.1 pay.esicia.com\n").unwrap();
+    let elsewhere = vec![("https_proxy", "http://proxy.example:3128/".to_owned()), ("NO_PROXY", String::new())];
+    let (code, out) = doctor(running.port(), &certs, elsewhere, false).await;
+    assert_eq!(code, 1);
+    for wrong in [
+        "curl does not trust the CA",
+        "hosts, line 1, sends pay.esicia.com to 10.0.0.1",
+        "https_proxy leads to proxy.example:3128",
+    ] {
+        assert!(out.contains(&format!("WRONG  {wrong}")), "{wrong} in {out}");
+    }
+    let other = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = other.local_addr().unwrap().port();
+    tokio::spawn(async move { while other.accept().await.is_ok() {} });
+    let (_, out) = doctor(port, &folder.join("new"), Vec::new(), false).await;
+    assert!(
+        out.contains(&format!("port {port} is taken")) && out.contains(&format!("process {}", std::process::id())),
+        "{out}"
+    );
+    assert!(out.contains("WRONG  ") && out.contains("the CA in ca.pem is gone") && !folder.join("new").exists());
+    std::fs::write(folder.join("hosts"), "127.0.0.1 pay.esicia.rw pay.esicia.com # kpay-sandbox\n").unwrap();
+    let (_, out) = doctor(port, &folder.join("new"), Vec::new(), true).await;
+    assert!(folder.join("new/ca.pem").exists() && out.contains("mended"), "{out}");
+    let listens_there = std::net::TcpStream::connect("127.0.0.1:443").is_ok();
+    assert!(listens_there || std::fs::read_to_string(folder.join("hosts")).unwrap().is_empty());
+}

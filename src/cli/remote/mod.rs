@@ -234,6 +234,15 @@ pub fn run(target: Target, remote: Remote) -> ExitCode {
     }
 }
 
+/// What a sandbox says of itself.
+pub(super) async fn info(control: &str, token: Option<&str>) -> Result<Value, String> {
+    let answer = Client::new(control, token)?.ask(&Question::new("GET", "info")).await?;
+    if answer.status >= 300 {
+        return Err(answer.complaint());
+    }
+    serde_json::from_str(&answer.text).map_err(|error| format!("what answers is no sandbox: {error}"))
+}
+
 fn question(remote: &Remote) -> Result<Question, String> {
     let get = |path: &str| Question::new("GET", path);
     let post = |path: &str, body: Value| Question::new("POST", path).with(body.to_string());
