@@ -48,6 +48,8 @@ pub struct CourierSettings {
     pub time_limit: Duration,
     /// Where postbacks for some origins go instead; the first that fits counts.
     pub redirections: Vec<Redirection>,
+    /// By what name the machine around a container is reached: there `localhost` mostly means that machine.
+    pub around: Option<&'static str>,
 }
 
 /// Posts postbacks.
@@ -56,6 +58,8 @@ pub struct Courier {
     plain: Client<HttpConnector, Full<Bytes>>,
     /// Made for the first https target: reading the system's roots is slow, and most shops under test have none.
     secure: OnceLock<Result<HttpsClient, rustls::Error>>,
+    /// Whether the machine around the container can be named.
+    around_is_known: tokio::sync::OnceCell<bool>,
 }
 
 impl fmt::Debug for Courier {
@@ -87,7 +91,12 @@ pub fn read_roots(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 impl Courier {
     /// A courier. Nothing is connected to and no root is read yet.
     pub fn new(settings: CourierSettings) -> Courier {
-        Courier { plain: client(connector()), secure: OnceLock::new(), settings }
+        Courier {
+            plain: client(connector()),
+            secure: OnceLock::new(),
+            around_is_known: tokio::sync::OnceCell::new(),
+            settings,
+        }
     }
 
     /// Posts, and records what came of it. How long that took is for the keeper of the clock to say.
@@ -105,7 +114,8 @@ impl Courier {
                 delivery.url = request.uri().to_string();
                 delivery.headers = readable(request.headers());
                 let limit = self.settings.time_limit;
-                tokio::time::timeout(limit, self.exchange(request)).await.unwrap_or(Err(Failure::TimedOut(limit)))
+                let sending = self.exchange_near(request, &mut delivery.url);
+                tokio::time::timeout(limit, sending).await.unwrap_or(Err(Failure::TimedOut(limit)))
             }
         };
         delivery
@@ -114,6 +124,36 @@ impl Courier {
     fn prepare(&self, postback: &Postback) -> Result<Request<Full<Bytes>>, Failure> {
         let uri = address::target(&postback.target, &self.settings.redirections).map_err(Failure::BadTarget)?;
         Ok(request(uri, postback))
+    }
+
+    /// Tries this machine first, and then the one around the container, where there is one; `url` becomes where it went.
+    async fn exchange_near(&self, request: Request<Full<Bytes>>, url: &mut String) -> Result<Answer, Failure> {
+        let around = self.settings.around.and_then(|name| Some((name, address::around(request.uri(), name)?)));
+        let Some((name, around)) = around else { return self.exchange(request).await };
+        // With the same Host: a development server may serve no other.
+        let mut second = request.clone();
+        let here = match self.exchange(request).await {
+            Err(Failure::Unreachable(here)) => here,
+            exchanged => return exchanged,
+        };
+        // Asked once, and not for long: many containers know no such name.
+        let known = self.around_is_known.get_or_init(|| async {
+            let looked_up = tokio::time::timeout(Duration::from_millis(500), tokio::net::lookup_host((name, 80))).await;
+            matches!(looked_up, Ok(Ok(_)))
+        });
+        if !*known.await {
+            return Err(Failure::Unreachable(here));
+        }
+        *second.uri_mut() = around.clone();
+        match self.exchange(second).await {
+            Err(Failure::Unreachable(there)) => {
+                Err(Failure::Unreachable(format!("{here}; nor outside the container: {there}")))
+            }
+            exchanged => {
+                *url = around.to_string();
+                exchanged
+            }
+        }
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {

@@ -121,6 +121,7 @@ impl Sandbox {
             insecure: config.postback_insecure,
             time_limit: config.postback_timeout.0,
             redirections: config.postback_to,
+            around: in_container().then_some("host.docker.internal"),
         });
         let scheduler = Arc::new(Scheduler::new(Arc::clone(&door), Arc::new(courier)));
 
@@ -246,6 +247,11 @@ fn wanted_hosts(config: &Config) -> Vec<String> {
     let mut hosts = config.hosts.clone();
     hosts.extend(listening.map(|ip| ip.to_string()));
     hosts
+}
+
+/// Whether this is a container: `localhost` in a returl then mostly means the machine around it.
+fn in_container() -> bool {
+    ["/.dockerenv", "/run/.containerenv"].iter().any(|file| Path::new(file).exists())
 }
 
 fn bind(wanted: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {

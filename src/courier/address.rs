@@ -51,6 +51,16 @@ pub(super) fn target(returl: &str, redirections: &[Redirection]) -> Result<Uri, 
         .map_err(|error| wrong(format!("it is no address ({error})")))
 }
 
+/// The same address on another host, if this one means the machine itself.
+pub(super) fn around(uri: &Uri, host: &str) -> Option<Uri> {
+    let mut origin = Origin::of(uri).ok()?;
+    let name = origin.host.trim_start_matches('[').trim_end_matches(']');
+    let itself = name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    origin.host = host.to_owned();
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    itself.then(|| origin.with_path(path).parse().ok())?
+}
+
 /// Decided here and not by the parser, which takes `localhost:3000` for a scheme or a bare authority.
 fn with_scheme(text: &str) -> Result<String, String> {
     let before_path = text.find(['/', '?']).map_or(text, |end| &text[..end]);

@@ -26,6 +26,7 @@ fn settings() -> CourierSettings {
         insecure: false,
         time_limit: Duration::from_secs(10),
         redirections: Vec::new(),
+        around: None,
     }
 }
 
@@ -260,4 +261,23 @@ fn a_file_of_roots_is_read_and_a_wrong_one_named() {
         assert_eq!(roots.as_ref().ok().map(Vec::len), count, "{roots:?}");
         assert!(roots.err().is_none_or(|why| why.contains("roots.pem: ")));
     }
+}
+
+#[tokio::test]
+async fn in_a_container_localhost_is_also_the_machine_around_it() {
+    // Two addresses of the loopback stand for the container and the machine around it.
+    let around = TcpListener::bind("127.0.0.2:0").await.unwrap();
+    let port = around.local_addr().unwrap().port();
+    let server = tokio::spawn(async move { answer(around.accept().await.unwrap().0, OK).await });
+    let courier = Courier::new(CourierSettings { around: Some("127.0.0.2"), ..settings() });
+    let delivery = courier.deliver(to(&format!("http://localhost:{port}/kpay?a=1"))).await;
+    assert_eq!((delivery.outcome.unwrap().status, delivery.url), (200, format!("http://127.0.0.2:{port}/kpay?a=1")));
+    assert!(server.await.unwrap().contains(&format!("Host: localhost:{port}\r\n")));
+    let delivery = courier.deliver(to("http://127.0.0.1:1/")).await;
+    let why = delivery.outcome.unwrap_err().to_string();
+    assert!(why.contains("nor outside the container") && delivery.url == "http://127.0.0.1:1/", "{why}");
+    let courier = Courier::new(CourierSettings { around: Some("no-such-host.invalid"), ..settings() });
+    let why = courier.deliver(to("http://127.0.0.1:1/")).await.outcome.unwrap_err().to_string();
+    assert!(why.ends_with("is your listener running?") && !why.contains("container"), "{why}");
+    assert_eq!(address::around(&"http://shop.example/".parse().unwrap(), "x"), None);
 }
