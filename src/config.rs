@@ -155,7 +155,10 @@ pub const DEFAULT_LISTEN: [(std::net::IpAddr, u16); 2] =
     [(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8443), (std::net::IpAddr::V6(Ipv6Addr::LOCALHOST), 8443)];
 
 fn listen_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "write an address and a port, such as 127.0.0.1:8443, [::1]:8443 or 0.0.0.0:0".into())
+    // A port alone is one of this machine's own: the others are let in by naming an address.
+    let text = if text.starts_with(':') { format!("127.0.0.1{text}") } else { text.to_owned() };
+    text.parse()
+        .map_err(|_| "write an address and a port, such as 127.0.0.1:8443, :8443, [::1]:8443 or 0.0.0.0:0".into())
 }
 
 fn host(text: &str) -> Result<String, String> {
@@ -189,4 +192,16 @@ fn postback_timeout(text: &str) -> Result<Span, String> {
     let span: Span = text.parse()?;
     let bounds = Duration::from_millis(1)..=Duration::from_secs(300);
     if bounds.contains(&span.0) { Ok(span) } else { Err("write a span from 1ms to 5m".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_alone_listens_on_this_machine_only() {
+        assert_eq!(listen_address(":443"), Ok(([127, 0, 0, 1], 443).into()));
+        assert_eq!(listen_address("[::1]:8443"), Ok((Ipv6Addr::LOCALHOST, 8443).into()));
+        assert!(listen_address("localhost:443").is_err() && listen_address(":").is_err());
+    }
 }

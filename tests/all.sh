@@ -53,7 +53,7 @@ tests/reproduce/run.sh
 step "the shops in examples/, against KPay's own address"
 KPAY_SANDBOX=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)/debug/kpay-sandbox
 export KPAY_SANDBOX
-for shop in php express flask go; do
+for shop in php laravel express flask go; do
   printf -- '-- %s\n' "$shop"
   "examples/$shop/test.sh"
 done

@@ -15,6 +15,7 @@ pub(super) struct Report {
     postbacks: Vec<Case>,
     /// Return codes that were never met, in words.
     unmet: Vec<String>,
+    /// What was met, in words.
     met: String,
     /// Calls of the host where money is real.
     live: usize,
@@ -72,7 +73,13 @@ impl Report {
             }
         }
         let coverage = view::coverage(gateway, None);
-        report.met = coverage["met"]["codes"].as_str().unwrap_or_default().to_owned();
+        let met = |what: &str| coverage["met"][what].as_str().unwrap_or_default().to_owned();
+        report.met = format!(
+            "return codes {}, scenarios {}, kinds of delivery {}",
+            met("codes"),
+            met("scenarios"),
+            met("deliveries")
+        );
         let codes = coverage["codes"].as_array().into_iter().flatten().filter(|code| code["met"] == 0);
         report.unmet =
             codes.map(|code| format!("{} {}", code["code"], code["meaning"].as_str().unwrap_or_default())).collect();
@@ -100,7 +107,7 @@ impl Report {
     pub(super) fn text(&self) -> String {
         let problems = |cases: &[Case]| cases.iter().filter(|case| case.problem.is_some()).count();
         let mut text = format!(
-            "calls: {}, refused: {}; postbacks: {}, flagged or failed: {}; return codes met: {}",
+            "calls: {}, refused: {}; postbacks: {}, flagged or failed: {}; met: {}",
             self.calls.len(),
             problems(&self.calls),
             self.postbacks.len(),

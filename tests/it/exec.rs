@@ -114,10 +114,13 @@ fn lives(pid: &str) -> bool {
 fn ending_either_ends_both() {
     let home = tempfile::tempdir().unwrap();
     // A signal is passed on, and what the command makes of it is the code.
-    let (mut both, command) = staying(home.path());
-    kill("-TERM", &both.id().to_string());
-    assert_eq!(both.wait().unwrap().code(), Some(143));
-    assert!(!lives(&command));
+    // The terminal's end is such a signal.
+    for (signal, code) in [("-TERM", 143), ("-HUP", 129), ("-INT", 130)] {
+        let (mut both, command) = staying(home.path());
+        kill(signal, &both.id().to_string());
+        assert_eq!(both.wait().unwrap().code(), Some(code));
+        assert!(!lives(&command));
+    }
     // Nobody can pass this one on: the system ends the command.
     let (mut both, command) = staying(home.path());
     kill("-KILL", &both.id().to_string());
