@@ -23,6 +23,30 @@ pub fn say(sentence: &str) {
     let _ = writeln!(std::io::stderr(), "kpay-sandbox: {sentence}");
 }
 
+/// A log that is being written, on a thread of its own: whoever reads it slowly delays no call.
+#[derive(Debug)]
+pub struct Writing {
+    stop: tokio::sync::watch::Sender<bool>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Writing {
+    /// Writes what happens behind `door` from now on.
+    pub fn start(door: Arc<Door>, format: LogFormat, out: impl Write + Send + 'static) -> Writing {
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let runtime = tokio::runtime::Handle::current();
+        let thread = std::thread::spawn(move || runtime.block_on(write(door, format, out, stopped)));
+        Writing { stop, thread }
+    }
+
+    /// Ends it once everything is written.
+    pub async fn end(self) {
+        self.stop.send_replace(true);
+        // A log that panicked has said so already.
+        let _ = tokio::task::spawn_blocking(|| self.thread.join()).await;
+    }
+}
+
 /// Entries are written together when they come faster than this.
 const PAUSE: Duration = Duration::from_millis(10);
 

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
@@ -12,7 +13,7 @@ use crate::cli::serve;
 use crate::config::Config;
 use crate::environment::Surroundings;
 use crate::gateway::merchant::{Merchant, Retailer};
-use crate::log::say;
+use crate::log::{Writing, say};
 use crate::sandbox::Sandbox;
 
 /// What `exec` takes beside all that `serve` takes.
@@ -59,7 +60,9 @@ pub enum Gate {
 
 impl Exec {
     /// Nobody who runs a command wants a fixed port, or a folder of certificates among the sources.
-    pub(super) fn with_defaults(mut self, certs_named: bool) -> Exec {
+    pub(super) fn with_defaults(mut self, certs_named: bool, log_named: bool) -> Exec {
+        // What the command says is what counts: a log has to be asked for.
+        self.config.quiet |= !log_named;
         if self.config.listen.is_empty() {
             self.config.listen = Config::default().listen;
         }
@@ -101,6 +104,13 @@ async fn around(exec: Exec) -> ExitCode {
         Ok(sandbox) => sandbox,
         Err(error) => return fail(serve::exit_code(&error), &error.to_string()),
     };
+    if let Some(file) = &exec.config.ready_file
+        && let Err(error) = serve::write_ready_file(file, sandbox.facts())
+    {
+        return fail(2, &format!("{}: cannot be written: {error}; name another with --ready-file", file.display()));
+    }
+    let log =
+        (!exec.config.quiet).then(|| Writing::start(Arc::clone(sandbox.door()), exec.config.log, std::io::stderr()));
     let surroundings = surroundings(&sandbox, exec.intercept);
     if let Err(error) = surroundings.write_tools() {
         return fail(
@@ -120,6 +130,9 @@ async fn around(exec: Exec) -> ExitCode {
     let status = signals.until_end_of(&mut child).await;
     let report = sandbox.read(|gateway| Report::of(gateway, exec.protect_live));
     sandbox.stop().await;
+    if let Some(log) = log {
+        log.end().await;
+    }
     let status = match status {
         Ok(status) => status,
         Err(error) => return fail(1, &format!("the command cannot be waited for: {error}")),

@@ -70,7 +70,7 @@ pub fn run() -> ExitCode {
         Some(Command::Exec(exec)) => {
             let own = matches.subcommand().map_or(&matches, |(_, own)| own);
             let named = |name: &str| own.value_source(name) != Some(ValueSource::DefaultValue) && own.contains_id(name);
-            exec::run(exec.with_defaults(named("certs")))
+            exec::run(exec.with_defaults(named("certs"), named("log")))
         }
         Some(Command::Probe(probe)) => probe::run(probe),
         Some(Command::Trust(trust)) => trust::run(&trust, true),

@@ -6,11 +6,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use super::fail;
 use crate::config::Config;
-use crate::log::{self, LogFormat};
+use crate::log::{self, LogFormat, Writing};
 use crate::sandbox::{Facts, Sandbox, StartError};
 
 /// Serves until Ctrl-C or SIGTERM.
@@ -56,11 +54,7 @@ async fn serve(config: Config) -> ExitCode {
         // Nobody reading the banner is no reason not to serve.
         let _ = io::stdout().write_all(banner.as_bytes());
     }
-    let (log_stop, log_stopped) = watch::channel(false);
-    let door = Arc::clone(sandbox.door());
-    let runtime = tokio::runtime::Handle::current();
-    let log = (!quiet)
-        .then(|| std::thread::spawn(move || runtime.block_on(log::write(door, format, io::stdout(), log_stopped))));
+    let log = (!quiet).then(|| Writing::start(Arc::clone(sandbox.door()), format, io::stdout()));
 
     end.asked_for().await;
     tokio::spawn(async move {
@@ -69,10 +63,8 @@ async fn serve(config: Config) -> ExitCode {
     });
     let left = sandbox.read(crate::gateway::Gateway::scheduled);
     sandbox.stop().await;
-    log_stop.send_replace(true);
     if let Some(log) = log {
-        // A log that panicked has said so already.
-        let _ = tokio::task::spawn_blocking(|| log.join()).await;
+        log.end().await;
         if left > 0 && format == LogFormat::Text {
             let _ = writeln!(io::stdout(), "ended with {left} steps or postbacks still to come");
         }
@@ -164,7 +156,7 @@ fn forget_ready_file(file: &Path) -> io::Result<()> {
 }
 
 /// Whoever reads the file finds all of it.
-fn write_ready_file(file: &Path, facts: &Facts) -> io::Result<()> {
+pub(super) fn write_ready_file(file: &Path, facts: &Facts) -> io::Result<()> {
     let mut name = file.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}", std::process::id()));
     let unfinished = file.with_file_name(name);

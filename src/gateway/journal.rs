@@ -146,11 +146,11 @@ pub struct CallRecord {
     pub fault: Cow<'static, str>,
     /// Why it was refused; its code also knows its grade.
     pub refusal: Option<Refusal>,
-    /// Its request line and headers, secrets masked.
-    pub head: Box<str>,
+    /// Its request line and headers, secrets masked. Shared with readers, as the body is.
+    pub head: Arc<str>,
     /// Its body, secrets masked; empty when it was too large to be read.
     #[serde(with = "super::postback::text_or_bytes")]
-    pub body: Box<[u8]>,
+    pub body: Arc<[u8]>,
 }
 
 /// Which scenario was chosen, and why.
@@ -183,7 +183,7 @@ impl CallRecord {
             head: call.head.into(),
             body: match call.body {
                 Body::Whole(body) => masking::body(body, message),
-                Body::TooLarge(_) => Box::default(),
+                Body::TooLarge(_) => Arc::default(),
             },
         }
     }

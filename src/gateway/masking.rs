@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
 use base64::Engine;
 
@@ -42,7 +43,7 @@ fn masked_authorization(value: &str) -> String {
 
 /// A body as it may be kept: without the values of fields that hold secrets, and without card numbers where KPay has
 /// no field for them.
-pub(super) fn body(body: &[u8], message: Option<&Message<'_>>) -> Box<[u8]> {
+pub(super) fn body(body: &[u8], message: Option<&Message<'_>>) -> Arc<[u8]> {
     let Some(message) = message else {
         return without_secrets(&String::from_utf8_lossy(body)).into_bytes().into();
     };
@@ -57,7 +58,7 @@ pub(super) fn body(body: &[u8], message: Option<&Message<'_>>) -> Box<[u8]> {
             kept.to_mut().splice(range, masked.into_bytes());
         }
     }
-    kept.into_owned().into()
+    Arc::from(&*kept)
 }
 
 /// Where in a body a part of it stands.

@@ -45,6 +45,12 @@ fn a_command_with_kpays_address_in_it_meets_the_sandbox_and_its_code_comes_back(
     let (code, _, said) =
         run(home.path(), &["--intercept=false"], &["sh", "-c", "test -z \"$HTTPS_PROXY$NODE_OPTIONS\""]);
     assert_eq!(code, 0, "{said}");
+    let (_, out, said) = run(
+        home.path(),
+        &["--log", "text", "--ready-file", "r.json"],
+        &["sh", "-c", &format!("{CALL}; cat r.json; rm r.json")],
+    );
+    assert!(said.contains("--> checkstatus none") && out.contains("\"pid\":"), "{out} {said}");
     let listed: Vec<_> = fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(listed, [".local"], "nothing is written among the command's files");
 }
