@@ -158,7 +158,7 @@ async fn around(exec: Exec) -> ExitCode {
 }
 
 /// The command's own code, or that of a shell for a command that a signal has ended.
-fn code_of(status: ExitStatus) -> u8 {
+pub(super) fn code_of(status: ExitStatus) -> u8 {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
         return u8::try_from(128 + signal).unwrap_or(1);
@@ -198,34 +198,43 @@ pub(super) fn retailer_of(merchant: &Merchant) -> String {
 }
 
 /// The signals that are passed on to the command.
-struct Signals {
+pub(super) struct Signals {
     #[cfg(unix)]
     taken: [tokio::signal::unix::Signal; 4],
 }
 
 impl Signals {
     #[cfg(unix)]
-    fn listen() -> std::io::Result<Signals> {
+    pub(super) fn listen() -> std::io::Result<Signals> {
         use tokio::signal::unix::{SignalKind, signal};
         let [term, hup] = [SignalKind::terminate(), SignalKind::hangup()];
         let [int, quit] = [SignalKind::interrupt(), SignalKind::quit()];
         Ok(Signals { taken: [signal(term)?, signal(hup)?, signal(int)?, signal(quit)?] })
     }
 
+    /// The next one that comes.
+    #[cfg(unix)]
+    pub(super) async fn next(&mut self) -> rustix::process::Signal {
+        use rustix::process::Signal;
+        let [term, hup, int, quit] = &mut self.taken;
+        tokio::select! {
+            _ = term.recv() => Signal::TERM,
+            _ = hup.recv() => Signal::HUP,
+            _ = int.recv() => Signal::INT,
+            _ = quit.recv() => Signal::QUIT,
+        }
+    }
+
     /// Waits for the command. A terminal sends Ctrl-C to it as well, so that is not passed on from there.
     #[cfg(unix)]
-    async fn until_end_of(self, child: &mut tokio::process::Child) -> std::io::Result<ExitStatus> {
+    async fn until_end_of(mut self, child: &mut tokio::process::Child) -> std::io::Result<ExitStatus> {
         use rustix::process::{Pid, Signal, kill_process};
         use std::io::IsTerminal;
-        let [mut term, mut hup, mut int, mut quit] = self.taken;
         let at_terminal = std::io::stdin().is_terminal();
         loop {
             let signal = tokio::select! {
                 status = child.wait() => return status,
-                _ = term.recv() => Signal::TERM,
-                _ = hup.recv() => Signal::HUP,
-                _ = int.recv() => Signal::INT,
-                _ = quit.recv() => Signal::QUIT,
+                signal = self.next() => signal,
             };
             let from_terminal = at_terminal && matches!(signal, Signal::INT | Signal::QUIT);
             if let Some(pid) = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?))

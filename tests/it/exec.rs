@@ -98,44 +98,43 @@ fn what_others_have_put_into_a_list_stays_in_it() {
     }
 }
 
-/// Starts a command that says its process id and stays, and returns that id.
-fn staying(home: &Path) -> (Child, String) {
-    let mut child = exec(home, &[], &["sh", "-c", "echo $$; exec sleep 600"]).stdout(Stdio::piped()).spawn().unwrap();
+/// Starts a command that says its process id and that of one that it has started itself, and stays.
+fn staying(home: &Path) -> (Child, String, String) {
+    let mut command = exec(home, &[], &["sh", "-c", "sleep 600 & echo $$ $!; wait"]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    (child, line.trim().to_owned())
+    let (command, started) = line.trim().split_once(' ').unwrap();
+    (child, command.to_owned(), started.to_owned())
 }
 
 fn kill(signal: &str, pid: &str) {
     assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
 }
 
-/// Whether a process is there and not only its name in the table.
-fn lives(pid: &str) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+/// Returns once a process is gone, but for its name in the table.
+fn gone(pid: &str) {
+    while fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
+        std::thread::yield_now();
+    }
 }
 
 #[test]
 #[cfg(target_os = "linux")]
-fn ending_either_ends_both() {
+fn ending_either_ends_both_and_all_that_was_started() {
     let home = tempfile::tempdir().unwrap();
-    // A signal is passed on, and what the command makes of it is the code.
-    // The terminal's end is such a signal.
-    for (signal, code) in [("-TERM", 143), ("-HUP", 129), ("-INT", 130)] {
-        let (mut both, command) = staying(home.path());
+    // A signal is passed on, and what the command makes of it is the code. The terminal's end is such a signal; nobody
+    // can pass the last one on: there the system ends the command.
+    for (signal, code) in [("-TERM", Some(143)), ("-HUP", Some(129)), ("-INT", Some(130)), ("-KILL", None)] {
+        let (mut both, command, started) = staying(home.path());
         kill(signal, &both.id().to_string());
-        assert_eq!(both.wait().unwrap().code(), Some(code));
-        assert!(!lives(&command));
+        assert_eq!(both.wait().unwrap().code(), code, "{signal}");
+        gone(&command);
+        gone(&started);
     }
-    // Nobody can pass this one on: the system ends the command.
-    let (mut both, command) = staying(home.path());
-    kill("-KILL", &both.id().to_string());
-    both.wait().unwrap();
-    while lives(&command) {
-        std::thread::yield_now();
-    }
-    // The command is ended: so is the sandbox.
-    let (mut both, command) = staying(home.path());
+    // The command is ended: so is the sandbox, and what the command has left behind.
+    let (mut both, command, started) = staying(home.path());
     kill("-KILL", &command);
     assert_eq!(both.wait().unwrap().code(), Some(137));
+    gone(&started);
 }
