@@ -293,11 +293,7 @@ fn curl_line(facts: &Facts) -> String {
     } else {
         String::new()
     };
-    format!(
-        "curl --cacert {ca} --user {user}{key} {}/ --data '{}'",
-        facts.url,
-        r#"{"action":"pay","msisdn":"0783300000","email":"customer@example.rw","details":"order","refid":"ORDER-1","amount":5000,"currency":"RWF","cname":"Jane Customer","cnumber":"CUST-1","pmethod":"momo","retailerid":"02","returl":"http://localhost:3000/postback","redirecturl":"https://shop.example/thanks","bankid":"63510"}"#
-    )
+    format!("curl --cacert {ca} --user {user}{key} {}/ --data '{}'", facts.url, view::SAMPLE_PAYMENT)
 }
 
 /// What the control API tells of this sandbox that never changes.

@@ -11,6 +11,9 @@ use crate::gateway::tally::DeliveryKind;
 use crate::gateway::transaction::Transaction;
 use crate::gateway::wire::Told;
 
+/// A `pay` that is accepted: what newcomers paste, and what stands beside one that lacks something.
+pub const SAMPLE_PAYMENT: &str = r#"{"action":"pay","msisdn":"0783300000","email":"customer@example.rw","details":"order","refid":"ORDER-1","amount":5000,"currency":"RWF","cname":"Jane Customer","cnumber":"CUST-1","pmethod":"momo","retailerid":"02","returl":"http://localhost:3000/postback","redirecturl":"https://shop.example/thanks","bankid":"63510"}"#;
+
 /// An entry as one line for people, in the arrow style; `None` for what is part of another line.
 pub fn line(entry: &Entry) -> Option<String> {
     let text = match &entry.event {

@@ -1,9 +1,4 @@
 #!/usr/bin/env bash
+# As ../php, with the postback taken by the controller.
 set -euo pipefail
-cd "$(dirname "$0")"
-# shellcheck source=examples/exec.sh
-source ../exec.sh
-SHOP_FILE=$(mktemp)
-export SHOP_FILE
-trap 'rm -f "$SHOP_FILE"' EXIT
-check php -S "127.0.0.1:$PORT" shop.php
+exec "$(dirname "$0")/../php/test.sh" ../laravel/shop.php

@@ -6,4 +6,4 @@ source ../exec.sh
 SHOP_FILE=$(mktemp)
 export SHOP_FILE
 trap 'rm -f "$SHOP_FILE"' EXIT
-check php -S "127.0.0.1:$PORT" shop.php
+check php -S "127.0.0.1:$PORT" "${1:-shop.php}"

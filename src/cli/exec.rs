@@ -12,7 +12,6 @@ use super::{child, fail};
 use crate::cli::serve;
 use crate::config::Config;
 use crate::environment::Surroundings;
-use crate::gateway::merchant::{Merchant, Retailer};
 use crate::log::{Writing, say};
 use crate::sandbox::Sandbox;
 
@@ -171,7 +170,7 @@ fn surroundings(sandbox: &Sandbox, intercept: bool) -> Surroundings {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let retailer = sandbox.read(|gateway| {
         let account = gateway.rules().accounts.get(&facts.username);
-        account.map_or_else(|| "02".to_owned(), |account| retailer_of(&account.merchant))
+        account.map_or("02", |account| account.merchant.usable_retailer()).to_owned()
     });
     Surroundings {
         url: facts.url.clone(),
@@ -189,12 +188,6 @@ fn surroundings(sandbox: &Sandbox, intercept: bool) -> Surroundings {
 /// How a program on this machine reaches what listens there.
 fn address_of(listening: std::net::SocketAddr) -> String {
     if listening.ip().is_unspecified() { format!("127.0.0.1:{}", listening.port()) } else { listening.to_string() }
-}
-
-/// A retailer that takes payments.
-pub(super) fn retailer_of(merchant: &Merchant) -> String {
-    let mut enabled = merchant.retailers.iter().filter(|(_, is)| **is == Retailer::Enabled).map(|(id, _)| &**id);
-    enabled.find(|id| *id != "*").unwrap_or("02").to_owned()
 }
 
 /// The signals that are passed on to the command.

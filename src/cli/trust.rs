@@ -86,7 +86,12 @@ impl Store {
                 removed => removed,
             }
         };
-        changed.map_err(|error| format!("{}: {error}; run this as root, such as with sudo", file.display()))?;
+        changed.map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                format!("{}: there is no such folder; name another with --into", self.folder.display())
+            }
+            _ => format!("{}: {error}; run this as root, such as with sudo", file.display()),
+        })?;
         if let Some([program, arguments @ ..]) = self.refresh {
             command(program, arguments)?;
         }

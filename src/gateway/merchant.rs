@@ -100,6 +100,12 @@ impl Merchant {
         self.name.as_deref().unwrap_or(&self.username)
     }
 
+    /// A retailer that takes payments.
+    pub fn usable_retailer(&self) -> &str {
+        let mut enabled = self.retailers.iter().filter(|(_, is)| **is == Retailer::Enabled).map(|(id, _)| &**id);
+        enabled.find(|id| *id != "*").unwrap_or("02")
+    }
+
     /// What `retailerid` is to this merchant.
     pub fn retailer(&self, id: &str) -> Retailer {
         let found = self.retailers.get(id).or_else(|| self.retailers.get("*"));

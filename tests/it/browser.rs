@@ -358,11 +358,10 @@ async fn the_dashboard_shows_a_new_payment_at_once_and_each_button_does_its_work
     page.until("document.getElementById('live').innerText === 'Live'").await;
     page.is_accessible().await;
     page.screenshot("dashboard-first").await;
-    let before = page.js("window.opened = performance.now()").await;
+    page.js("window.opened = true").await;
     pay(&running, &shop, "ORDER-7", |body| body["msisdn"] = json!("0780000003")).await;
     page.until_text("ORDER-7").await;
-    let took = page.js("performance.now() - window.opened").await.as_f64().unwrap();
-    assert!(took < 20_000.0 && before.is_number(), "it came without a reload: {took} ms");
+    assert_eq!(page.js("window.opened").await, true, "it came without a reload");
 
     page.click("table a").await;
     page.until_text("What happened").await;

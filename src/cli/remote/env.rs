@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::super::exec::retailer_of;
 use super::super::fail;
 use super::client::{Client, Question};
 use super::{escaped, show};
@@ -34,7 +33,7 @@ async fn surroundings(client: &Client, username: Option<&str>, intercept: bool) 
     Ok(Surroundings {
         url: fact("url"),
         address: client.address(),
-        retailer: retailer_of(&merchant),
+        retailer: merchant.usable_retailer().to_owned(),
         username,
         password: merchant.password.into(),
         key: merchant.key.into(),

@@ -9,7 +9,7 @@ use super::{Frame, parameter, query};
 use crate::gateway::Gateway;
 use crate::gateway::ReturnCode;
 use crate::gateway::journal::{CallRecord, Event};
-use crate::gateway::merchant::Retailer;
+use crate::view;
 
 /// How many entries a page has, and how many are looked at for it.
 const ROWS: usize = 50;
@@ -85,11 +85,9 @@ fn right(gateway: &Gateway, call: &CallRecord, url: &str) -> String {
         ReturnCode::InvalidApiKey => "Kpay-Key: KEY   it stands in merchants.json".into(),
         ReturnCode::InvalidRemoteUser => format!("{{\"username\": \"{username}\", \"api_access\": true}}"),
         ReturnCode::NotWhitelisted => format!("\"whitelist\": [\"{}\"]", call.peer),
-        ReturnCode::MissingParameters => GOOD.into(),
+        ReturnCode::MissingParameters => view::SAMPLE_PAYMENT.into(),
         ReturnCode::UnknownRetailer | ReturnCode::RetailerNotEnabled => {
-            let retailers = merchant.map(|merchant| &merchant.retailers);
-            let enabled = retailers.and_then(|all| all.iter().find(|(_, is)| **is == Retailer::Enabled));
-            let id = enabled.map_or("02", |(id, _)| if &**id == "*" { "02" } else { id });
+            let id = merchant.map_or("02", |merchant| merchant.usable_retailer());
             format!("\"retailerid\": \"{id}\"")
         }
         ReturnCode::UnknownMethod => "\"pmethod\": \"momo\"   or cc, bank, spenn, smartcash".into(),
@@ -102,5 +100,3 @@ fn right(gateway: &Gateway, call: &CallRecord, url: &str) -> String {
         ReturnCode::ErrorProcessing | ReturnCode::MobileMoneyFailed => String::new(),
     }
 }
-
-const GOOD: &str = r#"{"action":"pay","msisdn":"0783300000","email":"customer@example.rw","details":"order","refid":"ORDER-1","amount":5000,"currency":"RWF","cname":"Jane Customer","cnumber":"CUST-1","pmethod":"momo","retailerid":"02","returl":"http://localhost:3000/postback","redirecturl":"https://shop.example/thanks","bankid":"63510"}"#;
