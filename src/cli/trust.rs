@@ -42,9 +42,11 @@ const STORES: [(&str, &[&str]); 3] = [
 
 /// Puts the CA into the stores, or takes it out of them.
 pub(super) fn run(trust: &Trust, wanted: bool) -> ExitCode {
-    let ca = match certificates::open(&trust.certs, &[], wall_clock()) {
-        Ok(found) => found.ca_file,
-        Err(error) => return fail(2, &error.to_string()),
+    // Nobody who takes a CA away wants a new one made.
+    let ca = match wanted.then(|| certificates::open(&trust.certs, &[], wall_clock())) {
+        Some(Ok(found)) => found.ca_file,
+        Some(Err(error)) => return fail(2, &error.to_string()),
+        None => trust.certs.join("ca.pem"),
     };
     let done = match (&trust.into, std::env::consts::OS) {
         (None, "macos") => keychain(&ca, wanted),

@@ -194,6 +194,8 @@ async fn the_ca_is_put_into_a_store_and_taken_out_of_it() {
         terminal.ok(&["untrust", "--into", "store"]).await;
         assert!(!file.exists());
     }
+    terminal.ok(&["untrust", "--into", "store", "--certs", "never"]).await;
+    assert!(!terminal.folder.path().join("never").exists());
     let (code, _, error) = terminal.run(&["trust", "--into", "none"]).await;
     assert!(code == 1 && error.contains("none: there is no such folder"), "{error}");
 }
