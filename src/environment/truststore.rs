@@ -1,6 +1,6 @@
 //! A Java trust store (JKS): Java reads no PEM, and `keytool` is not everywhere.
 
-use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
+use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
 use rustls::pki_types::CertificateDer;
 
 /// The certificates as a trust store. The password only protects it against damage: there is nothing secret in it.

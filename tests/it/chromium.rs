@@ -82,7 +82,7 @@ fn pin() -> String {
     use rustls::pki_types::pem::PemObject;
     let leaf = CertificateDer::from_pem_file(certs().join("server.pem")).expect("a sandbox has made it");
     let (_, parsed) = x509_parser::parse_x509_certificate(&leaf).unwrap();
-    let hash = ring::digest::digest(&ring::digest::SHA256, parsed.tbs_certificate.subject_pki.raw);
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, parsed.tbs_certificate.subject_pki.raw);
     base64::engine::general_purpose::STANDARD.encode(hash)
 }
 
