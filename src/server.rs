@@ -1,10 +1,12 @@
 //! Accept, one byte to tell TLS from plain, TLS, hyper, graceful end. hyper's types become ours here.
 
+mod requests;
+
+use std::borrow::Cow;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -27,6 +29,7 @@ use crate::log::say;
 use crate::outgoing::{Line, Outgoing, Reset};
 use crate::proxy::Asked;
 use crate::web::{Body, Reply, Request, Sending, Surfaces};
+use requests::Requests;
 
 /// How many bytes of headers are read.
 const HEADER_LIMIT: usize = 64 * 1024;
@@ -139,12 +142,13 @@ impl Connection {
         peer: IpAddr,
         secure: bool,
     ) {
-        let (surfaces, reset) = (&self.surfaces, &reset);
-        let service = service_fn(move |request| answer(Arc::clone(surfaces), request, peer, secure, reset.clone()));
-        // hyper's time limit for headers also ends a kept connection on which no next request begins.
+        let (surfaces, requests) = (&self.surfaces, Requests::default());
+        let service = service_fn(|request| {
+            let under_way = requests.begin();
+            let answering = answer(Arc::clone(surfaces), request, peer, secure, reset.clone());
+            async move { answering.await.map(|answer| answer.map(|body| body.holding(under_way))) }
+        });
         let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(PATIENCE)
             .max_buf_size(HEADER_LIMIT)
             .half_close(true)
             .title_case_headers(true)
@@ -152,10 +156,18 @@ impl Connection {
         let mut connection = pin!(connection);
         // How a connection ends is the client's affair: what matters was recorded with its calls.
         tokio::select! {
+            biased;
             _ = connection.as_mut() => return,
-            _ = self.stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+            _ = self.stop.wait_for(|stop| *stop) => {}
+            () = requests.all_quiet() => {}
         }
-        let _ = connection.await;
+        connection.as_mut().graceful_shutdown();
+        // One whose headers have not arrived would wait for them; one that is being answered ends with its answer.
+        if requests.under_way() {
+            let _ = connection.await;
+        } else {
+            let _ = timeout(ENDING, connection).await;
+        }
     }
 
     async fn http2(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, reset: Reset, peer: IpAddr) {
@@ -171,47 +183,15 @@ impl Connection {
             .max_header_list_size(HEADER_LIMIT as u32)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
-        // hyper has no time limit for an HTTP/2 connection on which nothing is asked, not even for its preface.
-        let mut look = tokio::time::interval(IDLE_LOOK);
-        let mut begun = usize::MAX;
-        loop {
-            tokio::select! {
-                _ = connection.as_mut() => return,
-                () = reset.ordered() => return,
-                _ = self.stop.wait_for(|stop| *stop) => break,
-                _ = look.tick() => {
-                    if requests.idle_since(&mut begun) {
-                        break;
-                    }
-                }
-            }
+        tokio::select! {
+            biased;
+            _ = connection.as_mut() => return,
+            () = reset.ordered() => return,
+            _ = self.stop.wait_for(|stop| *stop) => {}
+            () = requests.all_quiet() => {}
         }
         connection.as_mut().graceful_shutdown();
         let _ = timeout(ENDING, connection).await;
-    }
-}
-
-/// How often an HTTP/2 connection is looked at; one without a request between two looks is ended.
-const IDLE_LOOK: Duration = Duration::from_secs(4);
-
-/// The requests of one HTTP/2 connection.
-#[derive(Clone, Default)]
-struct Requests {
-    begun: Arc<AtomicUsize>,
-    /// One clone for each request under way, beside our own.
-    under_way: Arc<()>,
-}
-
-impl Requests {
-    fn begin(&self) -> Arc<()> {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        Arc::clone(&self.under_way)
-    }
-
-    /// Whether nothing has been asked since the look that left `begun`, and nothing is being answered.
-    fn idle_since(&self, begun: &mut usize) -> bool {
-        let now = self.begun.load(Ordering::Relaxed);
-        std::mem::replace(begun, now) == now && Arc::strong_count(&self.under_way) == 1
     }
 }
 
@@ -352,8 +332,14 @@ async fn respond(reply: Reply, is_head: bool, reset: &Reset) -> io::Result<Answe
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert("x-kpay-sandbox", HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
-    if let Some(label) = header_value(&reply.content_type).filter(|label| !label.is_empty()) {
-        headers.insert(CONTENT_TYPE, label);
+    match reply.content_type {
+        Cow::Borrowed(label) => drop(headers.insert(CONTENT_TYPE, HeaderValue::from_static(label))),
+        // A script's own, and it may want none.
+        Cow::Owned(label) => {
+            if let Some(label) = header_value(&label).filter(|label| !label.is_empty()) {
+                headers.insert(CONTENT_TYPE, label);
+            }
+        }
     }
     if announced {
         headers.insert(CONTENT_LENGTH, length.into());

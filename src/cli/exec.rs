@@ -87,7 +87,7 @@ pub(super) fn own_certs() -> Option<PathBuf> {
 
 /// Starts, runs, ends, reports.
 pub(super) fn run(exec: Exec) -> ExitCode {
-    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    match super::runtime() {
         // The command is started on this thread, whose end the system takes for the end of the program.
         Ok(runtime) => runtime.block_on(around(exec)),
         Err(error) => fail(1, &format!("the runtime does not start: {error}")),

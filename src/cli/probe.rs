@@ -46,7 +46,7 @@ const SAMPLES: [(&str, &str); 5] = [
 
 /// Posts, tells, and ends with 0 when every answer is the guide's.
 pub(super) fn run(probe: Probe) -> ExitCode {
-    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    match super::runtime() {
         Ok(runtime) => runtime.block_on(ask(probe)),
         Err(error) => fail(1, &format!("the runtime does not start: {error}")),
     }

@@ -13,7 +13,7 @@ use crate::sandbox::{Facts, Sandbox, StartError};
 
 /// Serves until Ctrl-C or SIGTERM.
 pub fn run(config: Config) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match super::runtime() {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &format!("the runtime does not start: {error}")),
     };

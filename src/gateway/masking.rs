@@ -4,41 +4,40 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use base64::Engine;
-
 use super::card::luhn;
 use super::wire::Message;
 
 /// What stands in place of a secret.
 const MASK: &str = "****";
 
-/// A request's line and headers as they may be kept.
-pub fn head<'a>(method: &str, path: &str, headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
-    let mut head = format!("{method} {path}\n");
+/// A request's line and headers as they may be kept. Of Basic credentials the user is no secret and tells a lot; the
+/// password is one.
+pub fn head<'a>(
+    method: &str,
+    path: &str,
+    headers: impl Iterator<Item = (&'a str, &'a [u8])>,
+    user: Option<&str>,
+) -> String {
+    let mut head = String::with_capacity(512);
+    for part in [method, " ", path, "\n"] {
+        head.push_str(part);
+    }
     for (name, value) in headers {
-        let value = String::from_utf8_lossy(value);
-        let value = match name {
-            "authorization" => masked_authorization(&value).into(),
-            "kpay-key" | "proxy-authorization" | "cookie" => MASK.into(),
-            _ => value,
-        };
         head.push_str(name);
         head.push_str(": ");
-        head.push_str(&value);
+        match (name, user, std::str::from_utf8(value)) {
+            ("authorization", Some(user), _) => {
+                for part in ["Basic ", user, ":", MASK, " (base64)"] {
+                    head.push_str(part);
+                }
+            }
+            ("authorization" | "kpay-key" | "proxy-authorization" | "cookie", ..) => head.push_str(MASK),
+            (_, _, Ok(text)) => head.push_str(text),
+            (_, _, Err(_)) => head.push_str(&String::from_utf8_lossy(value)),
+        }
         head.push('\n');
     }
     head
-}
-
-/// The user is no secret and tells a lot; the password is one.
-fn masked_authorization(value: &str) -> String {
-    let Some((scheme, rest)) = value.trim().split_once(' ') else { return MASK.into() };
-    let decoded = base64::engine::general_purpose::STANDARD.decode(rest.trim()).ok();
-    let user = decoded.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok()?.split_once(':'));
-    match user {
-        Some((user, _)) if scheme.eq_ignore_ascii_case("basic") => format!("{scheme} {user}:{MASK} (base64)"),
-        _ => format!("{scheme} {MASK}"),
-    }
 }
 
 /// A body as it may be kept: without the values of fields that hold secrets, and without card numbers where KPay has
@@ -69,12 +68,13 @@ fn place(body: &[u8], part: &str) -> Option<Range<usize>> {
 }
 
 /// The value of a field that KPay does not know, as it may be kept: owned when something was masked.
-pub(super) fn extra<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
+pub(super) fn extra<'a>(name: &str, value: impl Into<Cow<'a, str>>) -> Cow<'a, str> {
+    let value = value.into();
     if is_secret(name) {
         return MASK.to_owned().into();
     }
-    let masked = if value.starts_with(['{', '[']) { without_secrets(value) } else { without_card_numbers(value) };
-    if masked == value { Cow::Borrowed(value) } else { masked.into() }
+    let masked = if value.starts_with(['{', '[']) { without_secrets(&value) } else { without_card_numbers(&value) };
+    if masked == value { value } else { masked.into() }
 }
 
 /// Whether a field of this name holds what nobody else may know.

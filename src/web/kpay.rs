@@ -35,12 +35,14 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub(super) async fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
     let scenario = request.headers.get(SCENARIO).map(|name| name.to_str().unwrap_or("?"));
     let headers = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    let head = masking::head(request.method.as_str(), &request.path, headers);
+    let credentials = credentials(&request.headers);
+    let user = credentials.as_ref().ok().map(|credentials| &*credentials.username);
+    let head = masking::head(request.method.as_str(), &request.path, headers, user);
     let call = Call {
         scenario,
         secure: request.secure,
         peer: request.peer,
-        credentials: credentials(&request.headers),
+        credentials,
         key: request.headers.get("kpay-key").and_then(|key| key.to_str().ok()),
         host: host(&request.headers).unwrap_or(&surfaces.default_host),
         head: &head,

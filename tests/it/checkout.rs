@@ -266,6 +266,7 @@ fn secrets_in_a_call_are_masked_wherever_it_is_kept() {
         ]
         .into_iter()
         .map(|(name, value)| (name, value.as_bytes())),
+        Some("your_username"),
     );
     assert_eq!(
         head,
