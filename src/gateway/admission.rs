@@ -1,5 +1,7 @@
 //! The chain of checks from a call to something to do. It changes nothing.
 
+use compact_str::CompactString;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::bank::Bank;
@@ -143,15 +145,15 @@ fn check(holds: bool, code: ReturnCode, reason: impl FnOnce() -> String) -> Resu
 /// An order whose words have been read but not yet looked up.
 struct Draft {
     merchant: Arc<str>,
-    refid: Box<str>,
-    msisdn: Box<str>,
+    refid: CompactString,
+    msisdn: CompactString,
     amount: Amount,
     currency: Currency,
-    pmethod: Box<str>,
-    bankid: Option<Box<str>>,
-    retailerid: Box<str>,
-    returl: Box<str>,
-    redirecturl: Box<str>,
+    pmethod: CompactString,
+    bankid: Option<CompactString>,
+    retailerid: CompactString,
+    returl: CompactString,
+    redirecturl: CompactString,
 }
 
 impl Draft {
@@ -165,29 +167,30 @@ impl Draft {
 /// Reads the parameters of `pay`. All that are required must be there before any is found unusable, so that
 /// the first answer of an integrator's first try names what is missing.
 fn read_order(message: &Message<'_>, merchant: &Merchant, profile: &Profile) -> Result<(Draft, Msisdn), String> {
+    let mut texts: [Cow<'_, str>; Param::ALL.len()] = Default::default();
     let mut missing = Vec::new();
     for param in Param::ALL {
         if param.always_required() || (param == Param::Bankid && profile.bankid_required) {
-            missing.extend(message.required(param).err());
+            match message.required(param) {
+                Ok(text) => texts[param as usize] = text,
+                Err(why) => missing.push(why),
+            }
         }
     }
     if !missing.is_empty() {
         return Err(missing.join("; "));
     }
-    let text = |param| message.required(param).map(|text| Box::<str>::from(text.trim()));
+    let text = |param: Param| texts[param as usize].trim();
     let named = |param: Param| move |why| format!("{}: {why}", param.name());
-    let refid = message.refid_echo();
+    let refid = &texts[Param::Refid as usize];
     if message.refid_is_number() && !refid.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(format!(
-            "refid: the number {} would not come back unchanged: send it as a string",
-            excerpt(&refid)
-        ));
+        return Err(format!("refid: the number {} would not come back unchanged: send it as a string", excerpt(refid)));
     }
-    if refid.chars().count() > REFID_LIMIT {
+    if refid.len() > REFID_LIMIT && refid.chars().count() > REFID_LIMIT {
         return Err(format!("refid: longer than {REFID_LIMIT} characters"));
     }
-    let msisdn = Msisdn::parse(message.required(Param::Msisdn)?.trim()).map_err(named(Param::Msisdn))?;
-    let amount = Amount::parse(&text(Param::Amount)?).map_err(named(Param::Amount))?;
+    let msisdn = Msisdn::parse(text(Param::Msisdn)).map_err(named(Param::Msisdn))?;
+    let amount = Amount::parse(text(Param::Amount)).map_err(named(Param::Amount))?;
     let currency = match message.text(Param::Currency)?.as_deref().map(str::trim) {
         None | Some("RWF") => Currency::Rwf,
         Some("USD") => Currency::Usd,
@@ -197,15 +200,15 @@ fn read_order(message: &Message<'_>, merchant: &Merchant, profile: &Profile) -> 
     };
     let draft = Draft {
         merchant: merchant.username.clone(),
-        refid: refid.into(),
-        msisdn: message.required(Param::Msisdn)?.into(),
+        refid: refid.as_ref().into(),
+        msisdn: texts[Param::Msisdn as usize].as_ref().into(),
         amount,
         currency,
-        pmethod: text(Param::Pmethod)?,
+        pmethod: text(Param::Pmethod).into(),
         bankid: message.text(Param::Bankid)?.map(|id| id.trim().into()),
-        retailerid: text(Param::Retailerid)?,
-        returl: text(Param::Returl)?,
-        redirecturl: text(Param::Redirecturl)?,
+        retailerid: text(Param::Retailerid).into(),
+        returl: text(Param::Returl).into(),
+        redirecturl: text(Param::Redirecturl).into(),
     };
     message.text(Param::Logourl)?;
     Ok((draft, msisdn))

@@ -1,5 +1,6 @@
 //! The financial institutions that `bankid` may name: `fixtures/banks.json` (contract, section 8; D).
 
+use compact_str::CompactString;
 use serde::Deserialize;
 
 /// One row of the guide's table.
@@ -7,7 +8,7 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub struct Bank {
     /// KPay's id, digits with their leading zeros.
-    pub bankid: Box<str>,
+    pub bankid: CompactString,
     /// Its full name.
     pub name: Box<str>,
     /// Its short name.

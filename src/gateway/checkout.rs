@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use super::card::Charge;
@@ -28,7 +29,7 @@ pub enum Act {
     /// Approves on the phone, or at this bank.
     Approve {
         /// The bank's id.
-        bankid: Option<Box<str>>,
+        bankid: Option<CompactString>,
     },
     /// Rejects.
     Reject,

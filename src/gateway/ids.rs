@@ -1,5 +1,6 @@
 //! Identifiers in KPay's shapes (contract, section 7), from one seeded generator.
 
+use compact_str::{CompactString, ToCompactString, format_compact};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -31,16 +32,16 @@ impl Ids {
     }
 
     /// The ids of one new transaction: tid and checkout id, both unique in this run.
-    pub fn transaction(&mut self, form: TidForm, now: Timestamp) -> (Box<str>, Box<str>) {
+    pub fn transaction(&mut self, form: TidForm, now: Timestamp) -> (CompactString, CompactString) {
         self.counter += 1;
         let seconds = if self.seeded { SEEDED_SECONDS + self.counter } else { now.unix_seconds() };
         let tid = match form {
-            TidForm::Plain => format!("E{}{seconds}", 697_000 + self.counter),
-            TidForm::Kpy => format!("E{}KPY{seconds}", 50_117_000 + self.counter),
+            TidForm::Plain => format_compact!("E{}{seconds}", 697_000 + self.counter),
+            TidForm::Kpy => format_compact!("E{}KPY{seconds}", 50_117_000 + self.counter),
         };
         let steps = u128::from(self.counter) * u128::from(CHECKOUT_STEP) + u128::from(self.checkout_offset);
-        let checkout = format!("A{:011}", steps % u128::from(CHECKOUT_IDS));
-        (tid.into(), checkout.into())
+        let checkout = format_compact!("A{:011}", steps % u128::from(CHECKOUT_IDS));
+        (tid, checkout)
     }
 
     /// 26 characters of `0-9a-v`, new for each call.
@@ -56,7 +57,7 @@ impl Ids {
     }
 
     /// Ten digits.
-    pub fn momtransactionid(&mut self) -> Box<str> {
-        self.random.random_range(2_000_000_000_u64..3_000_000_000).to_string().into()
+    pub fn momtransactionid(&mut self) -> CompactString {
+        self.random.random_range(2_000_000_000_u64..3_000_000_000).to_compact_string()
     }
 }

@@ -1,5 +1,6 @@
 //! The numbered, bounded record of what happened. Log, dashboard and coverage are readers of it.
 
+use compact_str::CompactString;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -38,18 +39,18 @@ pub enum Event {
         /// Whose.
         merchant: Arc<str>,
         /// The transaction that it was about.
-        tid: Box<str>,
+        tid: CompactString,
     },
     /// A transaction got a result.
     Settled {
         /// Whose.
         merchant: Arc<str>,
         /// Which.
-        tid: Box<str>,
+        tid: CompactString,
         /// Its new `statusid`.
-        statusid: Box<str>,
+        statusid: CompactString,
         /// In words.
-        statusdesc: Box<str>,
+        statusdesc: Arc<str>,
         /// Somebody settled it by hand; else its script did.
         by_hand: bool,
     },
@@ -58,14 +59,14 @@ pub enum Event {
         /// Whose.
         merchant: Arc<str>,
         /// Which.
-        tid: Box<str>,
+        tid: CompactString,
     },
     /// The payer did something on the checkout page.
     Payer {
         /// Whose payment.
         merchant: Arc<str>,
         /// Which.
-        tid: Box<str>,
+        tid: CompactString,
         /// What.
         act: Act,
     },
@@ -74,7 +75,7 @@ pub enum Event {
         /// Whose.
         merchant: Arc<str>,
         /// Which transaction's.
-        tid: Box<str>,
+        tid: CompactString,
         /// How many wait now.
         waiting: u32,
         /// How many must.
@@ -129,17 +130,17 @@ pub struct CallRecord {
     /// Where it came from.
     pub peer: IpAddr,
     /// The merchant's reference, empty when there was none.
-    pub refid: Box<str>,
+    pub refid: CompactString,
     /// KPay's id, empty when no transaction was concerned.
-    pub tid: Box<str>,
+    pub tid: CompactString,
     /// The payer's number as it was sent, empty when there was none.
-    pub msisdn: Box<str>,
+    pub msisdn: CompactString,
     /// What was asked for, in short: amount, currency and method of a payment.
-    pub summary: String,
+    pub summary: CompactString,
     /// The number answered: `retcode`, or `statusid` of a `checkstatus`.
-    pub code: Box<str>,
+    pub code: CompactString,
     /// The words answered beside it.
-    pub reply: Box<str>,
+    pub reply: CompactString,
     /// What a `pay` that passed the checks follows.
     pub decision: Option<Decision>,
     /// What happened to the answer on its way, in a word; empty when nothing did.
@@ -157,7 +158,7 @@ pub struct CallRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     /// Its name.
-    pub scenario: Box<str>,
+    pub scenario: Arc<str>,
     /// How sure we are that KPay does so.
     pub grade: Grade,
     /// Why this one.
@@ -171,12 +172,12 @@ impl CallRecord {
             action: Action::Unknown,
             merchant: None,
             peer: call.peer,
-            refid: Box::default(),
-            tid: Box::default(),
-            msisdn: Box::default(),
-            summary: String::new(),
-            code: Box::default(),
-            reply: Box::default(),
+            refid: CompactString::default(),
+            tid: CompactString::default(),
+            msisdn: CompactString::default(),
+            summary: CompactString::default(),
+            code: CompactString::default(),
+            reply: CompactString::default(),
             decision: None,
             fault: Cow::Borrowed(""),
             refusal: None,

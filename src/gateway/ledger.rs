@@ -1,19 +1,26 @@
-//! All transactions, found by tid, by checkout id, and by merchant and refid.
+//! All transactions, found by tid, by checkout id, and by merchant and refid. It grows without a pause: no part of it
+//! is ever copied or rehashed as a whole.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
+
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use super::transaction::Transaction;
 use super::values::excerpt;
 
 /// Where a transaction stands in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-pub struct Position(usize);
+pub struct Position(u32);
 
 impl Position {
+    fn at(place: usize) -> Position {
+        Position(u32::try_from(place).expect("memory ends before four thousand million payments"))
+    }
+
     /// Whether a ledger with so many places has it.
     pub(super) fn is_within(self, places: usize) -> bool {
-        self.0 < places
+        (self.0 as usize) < places
     }
 }
 
@@ -32,12 +39,120 @@ fn checkout_number(id: &str) -> Option<u64> {
 /// The transactions of this run.
 #[derive(Debug, Default)]
 pub struct Ledger {
+    places: Places,
+    hasher: DefaultHashBuilder,
+    by_tid: Index,
+    by_checkout: Index,
+    by_refid: Index,
+    /// Each merchant's places, forgotten ones among them.
+    by_merchant: HashMap<Arc<str>, Vec<Position>>,
+}
+
+/// How many transactions share one piece of memory.
+const SEGMENT: usize = 256;
+
+/// Transactions in pieces of memory that are never moved; a piece whose transactions are all forgotten is given back.
+#[derive(Debug, Default)]
+struct Places {
+    segments: Vec<Segment>,
+    count: usize,
+}
+
+#[derive(Debug)]
+struct Segment {
     /// `None` where one was forgotten: the others keep their places.
-    transactions: Vec<Option<Transaction>>,
-    by_tid: HashMap<Box<str>, Position>,
-    /// By the digits of the id: a key that needs no memory of its own.
-    by_checkout: HashMap<u64, Position>,
-    by_refid: HashMap<Arc<str>, HashMap<Box<str>, Position>>,
+    slots: Vec<Option<Transaction>>,
+    live: usize,
+}
+
+impl Places {
+    fn push(&mut self, transaction: Option<Transaction>) -> Position {
+        let position = Position::at(self.count);
+        if self.count.is_multiple_of(SEGMENT) {
+            self.segments.push(Segment { slots: Vec::with_capacity(SEGMENT), live: 0 });
+        }
+        self.count += 1;
+        if let Some(segment) = self.segments.last_mut() {
+            segment.live += usize::from(transaction.is_some());
+            segment.slots.push(transaction);
+            segment.give_back();
+        }
+        position
+    }
+
+    fn get(&self, place: usize) -> Option<&Transaction> {
+        self.segments.get(place / SEGMENT)?.slots.get(place % SEGMENT)?.as_ref()
+    }
+
+    fn get_mut(&mut self, place: usize) -> Option<&mut Transaction> {
+        self.segments.get_mut(place / SEGMENT)?.slots.get_mut(place % SEGMENT)?.as_mut()
+    }
+
+    fn take(&mut self, place: usize) -> Option<Transaction> {
+        let segment = self.segments.get_mut(place / SEGMENT)?;
+        let taken = segment.slots.get_mut(place % SEGMENT)?.take();
+        segment.live -= usize::from(taken.is_some());
+        segment.give_back();
+        taken
+    }
+}
+
+impl Segment {
+    fn give_back(&mut self) {
+        if self.live == 0 && self.slots.len() == SEGMENT {
+            self.slots = Vec::new();
+        }
+    }
+}
+
+/// How many tables an index has: each is small, so that none takes long to grow.
+const TABLES: usize = 256;
+
+/// Positions by the hash of a key that the transaction itself holds. A table keeps half of the hash, so that growing
+/// looks at no transaction.
+#[derive(Debug)]
+struct Index(Vec<HashTable<(u32, Position)>>);
+
+impl Default for Index {
+    fn default() -> Self {
+        Index(std::iter::repeat_with(HashTable::new).take(TABLES).collect())
+    }
+}
+
+/// What a table takes for the hash of an entry: its kept half, spread over all bits.
+fn spread(kept: u32) -> u64 {
+    u64::from(kept).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+impl Index {
+    /// The half of a hash that is kept, and the table, which the other half chooses.
+    fn halves(hash: u64) -> (u32, usize) {
+        let bytes = hash.to_le_bytes();
+        (u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]), usize::from(bytes[7]))
+    }
+
+    fn insert(&mut self, hash: u64, position: Position) {
+        let (kept, table) = Index::halves(hash);
+        self.0[table].insert_unique(spread(kept), (kept, position), |(kept, _)| spread(*kept));
+    }
+
+    fn find(&self, hash: u64, is_it: impl Fn(Position) -> bool) -> Option<Position> {
+        let (kept, table) = Index::halves(hash);
+        let found = self.0[table].find(spread(kept), |(other, position)| *other == kept && is_it(*position));
+        found.map(|(_, position)| *position)
+    }
+
+    fn remove(&mut self, hash: u64, position: Position) {
+        let (kept, table) = Index::halves(hash);
+        if let Ok(entry) = self.0[table].find_entry(spread(kept), |(_, other)| *other == position) {
+            let ((_, _), place) = entry.remove();
+            let table = place.into_table();
+            // A merchant that comes and goes leaves nothing behind.
+            if table.is_empty() {
+                *table = HashTable::new();
+            }
+        }
+    }
 }
 
 impl Ledger {
@@ -46,24 +161,22 @@ impl Ledger {
         let mut ledger = Ledger::default();
         for transaction in transactions {
             let Some(mut transaction) = transaction else {
-                ledger.transactions.push(None);
+                ledger.places.push(None);
                 continue;
             };
             let order = &transaction.order;
-            if ledger.by_tid.contains_key(&transaction.tid) {
+            if ledger.position(&transaction.tid).is_some() {
                 return Err(format!("the tid {} stands there twice", excerpt(&transaction.tid)));
             }
-            if checkout_number(&transaction.checkout).is_none_or(|number| ledger.by_checkout.contains_key(&number)) {
-                return Err(format!(
-                    "the checkout id {} is none, or stands there twice",
-                    excerpt(&transaction.checkout)
-                ));
+            let checkout = &transaction.checkout;
+            if checkout_number(checkout).is_none() || ledger.position_by_checkout(checkout).is_some() {
+                return Err(format!("the checkout id {} is none, or stands there twice", excerpt(checkout)));
             }
             if ledger.by_refid(&order.merchant, &order.refid).is_some() {
                 return Err(format!("the refid {} stands there twice", excerpt(&order.refid)));
             }
             // Transactions share what they follow, as they did when they were made.
-            if let Some(Some(before)) = ledger.transactions.last() {
+            if let Some(before) = ledger.places.get(ledger.places.count.wrapping_sub(1)) {
                 share(&mut transaction.scenario, &before.scenario);
                 share(&mut transaction.profile, &before.profile);
             }
@@ -75,40 +188,41 @@ impl Ledger {
         Ok(ledger)
     }
 
+    fn hash(&self, key: impl Hash) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
     /// All places, those of forgotten transactions too.
-    pub(super) fn slots(&self) -> &[Option<Transaction>] {
-        &self.transactions
+    pub(super) fn slots(&self) -> impl Iterator<Item = Option<&Transaction>> {
+        (0..self.places.count).map(|place| self.places.get(place))
     }
 
     /// Takes a transaction in. That its refid is free was checked at admission.
     pub fn insert(&mut self, transaction: Transaction) -> Position {
-        let position = Position(self.transactions.len());
-        self.by_tid.insert(transaction.tid.clone(), position);
+        let position = Position::at(self.places.count);
+        self.by_tid.insert(self.hasher.hash_one(&*transaction.tid), position);
         if let Some(number) = checkout_number(&transaction.checkout) {
-            self.by_checkout.insert(number, position);
+            self.by_checkout.insert(self.hasher.hash_one(number), position);
         }
         let order = &transaction.order;
-        match self.by_refid.get_mut(&order.merchant) {
-            Some(refids) => refids.insert(order.refid.clone(), position),
-            None => self.by_refid.entry(Arc::clone(&order.merchant)).or_default().insert(order.refid.clone(), position),
-        };
-        self.transactions.push(Some(transaction));
-        position
+        self.by_refid.insert(self.hasher.hash_one((&*order.merchant, &*order.refid)), position);
+        self.by_merchant.entry_ref(&order.merchant).or_default().push(position);
+        self.places.push(Some(transaction))
     }
 
     /// The transaction at a position, unless it was forgotten.
     pub fn get(&self, position: Position) -> Option<&Transaction> {
-        self.transactions[position.0].as_ref()
+        self.places.get(position.0 as usize)
     }
 
     /// The transaction at a position, to be changed.
     pub(super) fn get_mut(&mut self, position: Position) -> Option<&mut Transaction> {
-        self.transactions[position.0].as_mut()
+        self.places.get_mut(position.0 as usize)
     }
 
     /// Where the transaction with this tid is.
     pub fn position(&self, tid: &str) -> Option<Position> {
-        self.by_tid.get(tid).copied()
+        self.by_tid.find(self.hash(tid), |position| self.get(position).is_some_and(|found| *found.tid == *tid))
     }
 
     /// The transaction with this tid, whoever's it is.
@@ -118,7 +232,8 @@ impl Ledger {
 
     /// Where the transaction with this checkout id is.
     pub(super) fn position_by_checkout(&self, id: &str) -> Option<Position> {
-        self.by_checkout.get(&checkout_number(id)?).copied()
+        let hash = self.hash(checkout_number(id)?);
+        self.by_checkout.find(hash, |position| self.get(position).is_some_and(|found| *found.checkout == *id))
     }
 
     /// The transaction with this checkout id.
@@ -128,7 +243,11 @@ impl Ledger {
 
     /// Where the merchant's transaction with this refid is.
     pub fn position_by_refid(&self, merchant: &str, refid: &str) -> Option<Position> {
-        self.by_refid.get(merchant)?.get(refid).copied()
+        let is_it = |position| {
+            let order = self.get(position).map(|found| &found.order);
+            order.is_some_and(|order| *order.refid == *refid && *order.merchant == *merchant)
+        };
+        self.by_refid.find(self.hash((merchant, refid)), is_it)
     }
 
     /// The merchant's transaction with this tid.
@@ -143,32 +262,37 @@ impl Ledger {
 
     /// In the order in which they were accepted.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Transaction> {
-        self.transactions.iter().flatten()
+        (0..self.places.count).filter_map(|place| self.places.get(place))
     }
 
     /// At most `count` of them, from a place on; forgotten ones leave places empty. For readers that must not look at
     /// all of them at once; places from [`Ledger::places`] on are empty.
     pub fn page(&self, from: usize, count: usize) -> impl Iterator<Item = &Transaction> {
-        self.transactions.iter().skip(from).take(count).flatten()
+        let end = from.saturating_add(count).min(self.places.count);
+        (from..end).filter_map(|place| self.places.get(place))
     }
 
     /// At most `count` places before `place`, the newest first, each with its transaction where there still is one.
     pub fn newest(&self, place: usize, count: usize) -> impl Iterator<Item = (usize, Option<&Transaction>)> {
-        let end = place.min(self.transactions.len());
-        (end.saturating_sub(count)..end).rev().map(|place| (place, self.transactions[place].as_ref()))
+        let end = place.min(self.places.count);
+        (end.saturating_sub(count)..end).rev().map(|place| (place, self.places.get(place)))
     }
 
     /// How many places there are.
     pub fn places(&self) -> usize {
-        self.transactions.len()
+        self.places.count
     }
 
     /// Forgets a merchant's transactions.
     pub(super) fn forget_merchant(&mut self, merchant: &str) {
-        for position in self.by_refid.remove(merchant).unwrap_or_default().into_values() {
-            if let Some(forgotten) = self.transactions[position.0].take() {
-                self.by_tid.remove(&forgotten.tid);
-                checkout_number(&forgotten.checkout).map(|number| self.by_checkout.remove(&number));
+        for position in self.by_merchant.remove(merchant).unwrap_or_default() {
+            if let Some(forgotten) = self.places.take(position.0 as usize) {
+                self.by_tid.remove(self.hasher.hash_one(&*forgotten.tid), position);
+                let refid = (&*forgotten.order.merchant, &*forgotten.order.refid);
+                self.by_refid.remove(self.hasher.hash_one(refid), position);
+                if let Some(number) = checkout_number(&forgotten.checkout) {
+                    self.by_checkout.remove(self.hasher.hash_one(number), position);
+                }
             }
         }
     }

@@ -23,6 +23,7 @@ pub mod outbox;
 mod pay;
 pub mod postback;
 pub mod profile;
+pub mod record;
 pub mod repertoire;
 pub mod return_code;
 pub mod scenario;
@@ -38,6 +39,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -118,7 +120,7 @@ pub struct Gateway {
     /// Postbacks that are due, and those under way.
     outbox: Outbox,
     /// Postbacks that wait for others, by merchant and scenario.
-    pools: BTreeMap<Box<str>, Vec<Held>>,
+    pools: BTreeMap<CompactString, Vec<Held>>,
     /// Answers that are kept back.
     tickets: BTreeMap<u64, Ticket>,
     /// Number of the last ticket.
@@ -135,7 +137,7 @@ enum Due {
     /// What the payer answered takes effect, likewise.
     Answer(Position, u32),
     /// A postback leaves: a repetition, or another attempt.
-    Send(Postback),
+    Send(Box<Postback>),
     /// An answer that was kept back leaves.
     Release(u64),
 }
@@ -152,7 +154,7 @@ struct Held {
 #[derive(Debug)]
 struct Ticket {
     merchant: Arc<str>,
-    tid: Box<str>,
+    tid: CompactString,
     /// It leaves when a postback of its transaction has come back.
     until_postback: bool,
 }
@@ -328,7 +330,7 @@ impl Gateway {
     pub fn take_due(&mut self, now: Timestamp) -> Vec<Postback> {
         while let Some((at, due)) = self.agenda.take(now) {
             match due {
-                Due::Send(postback) => self.outbox.put(postback),
+                Due::Send(postback) => self.outbox.put(*postback),
                 Due::Step(position, turn) => self.perform(position, turn, at),
                 Due::Tell(position, turn) => self.tell(position, turn),
                 Due::Answer(position, turn) => self.settle_as_answered(position, turn, at),

@@ -1,5 +1,6 @@
 //! Postbacks between falling due and coming back: in order per transaction, and bounded in number.
 
+use compact_str::CompactString;
 use std::collections::{HashMap, VecDeque};
 
 use super::postback::Postback;
@@ -19,7 +20,7 @@ struct Lane {
 pub struct Outbox {
     waiting: VecDeque<Postback>,
     /// The lanes with a postback under way, each with what must not overtake it.
-    lanes: HashMap<Box<str>, Lane>,
+    lanes: HashMap<CompactString, Lane>,
 }
 
 impl Outbox {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use compact_str::{CompactString, ToCompactString, format_compact};
+
 use super::call::{Answered, Call, Refusal};
 use super::choice::{Choice, Question};
 use super::journal::{Action, CallRecord, Decision as Chosen, Event};
@@ -55,11 +57,11 @@ impl Gateway {
                 let table = account.profile.codes;
                 (refusal.code.number(table), refusal.code.reply(table).into())
             }
-            (None, Some(outcome)) => (0, outcome.statusdesc.clone()),
+            (None, Some(outcome)) => (0, CompactString::from(&*outcome.statusdesc)),
             (None, None) => (0, "PENDING".into()),
         };
         let ticket = scenario.answer.wait.map(|wait| self.keep_back(&account.merchant.username, &tid, wait, now));
-        let record = CallRecord { code: code.to_string().into(), reply, refusal: refusal.clone(), ..record };
+        let record = CallRecord { code: code.to_compact_string(), reply, refusal: refusal.clone(), ..record };
         self.journal.add(now, Event::Call(Box::new(record)));
         self.schedule(position, now);
         Answered { body, refusal, fault: scenario.answer.fault.clone(), ticket }
@@ -193,7 +195,7 @@ fn payment_record(
         merchant: Some(Arc::clone(&order.merchant)),
         refid: order.refid.clone(),
         msisdn: order.msisdn.clone(),
-        summary: format!("{} {} {}", order.amount, order.currency, order.method.word()),
+        summary: format_compact!("{} {} {}", order.amount, order.currency, order.method.word()),
         decision: Some(Chosen { scenario: scenario.name.clone(), grade: scenario.grade, choice }),
         fault: scenario.answer.fault.as_ref().map_or_else(Default::default, |fault| fault.word().into()),
         ..CallRecord::new(call, Some(message))

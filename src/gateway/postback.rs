@@ -1,5 +1,6 @@
 //! A postback on its way out, what came back, and how that is judged. Sending it is the courier's.
 
+use compact_str::CompactString;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,21 +19,21 @@ pub struct Postback {
     /// Whose listener it is for.
     pub merchant: Arc<str>,
     /// Of those with the same lane at most one is under way; usually the tid.
-    pub lane: Box<str>,
+    pub lane: CompactString,
     /// The transaction it tells about.
-    pub tid: Box<str>,
+    pub tid: CompactString,
     /// The merchant's own reference of that transaction.
-    pub refid: Box<str>,
+    pub refid: CompactString,
     /// 1 for the first attempt, 2 for the first retry and so on.
     pub attempt: u32,
     /// When it is tried again.
     pub again: Option<Again>,
     /// HTTP method.
-    pub method: Box<str>,
+    pub method: CompactString,
     /// `returl`, as the merchant wrote it, or where the script sends it instead.
-    pub target: Box<str>,
+    pub target: CompactString,
     /// The `Content-Type` it is labelled with (a fact of the profile); none when empty.
-    pub content_type: Box<str>,
+    pub content_type: CompactString,
     /// The bytes to send: JSON, unless the script says otherwise.
     #[serde(with = "text_or_bytes")]
     pub body: Box<[u8]>,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use super::method::Method;
@@ -33,7 +34,7 @@ pub struct Profile {
     /// Whether a 606 carries a `statusmsg`.
     pub statusmsg: bool,
     /// The label on a postback.
-    pub postback_content_type: Box<str>,
+    pub postback_content_type: CompactString,
     /// The fields of a postback and their order.
     pub postback_fields: PostbackFields,
     /// The scenarios of payments for which nothing else chooses one, by method; `approve` for the others.
@@ -46,7 +47,7 @@ pub struct Profile {
     /// Where `momtransactionid` comes from.
     pub momtransactionid: MomTransactionIdForm,
     /// `statusdesc` for each `statusid`.
-    pub texts: BTreeMap<Box<str>, Box<str>>,
+    pub texts: BTreeMap<Box<str>, Arc<str>>,
 }
 
 /// The profiles that there are.
@@ -159,10 +160,18 @@ impl Settles {
     }
 }
 
+/// The guide's words for a processor's own error code (D).
+const INTERNAL_ERROR: &str = "An internal error caused the operation to fail";
+
 impl Profile {
     /// `statusdesc` for a `statusid`: the profile's text, or the guide's for a processor's own error code (D).
     pub fn text(&self, statusid: &str) -> &str {
-        self.texts.get(statusid).map_or("An internal error caused the operation to fail", |text| text)
+        self.texts.get(statusid).map_or(INTERNAL_ERROR, |text| text)
+    }
+
+    /// The same, to be kept.
+    pub fn shared_text(&self, statusid: &str) -> Arc<str> {
+        self.texts.get(statusid).map_or_else(|| INTERNAL_ERROR.into(), Arc::clone)
     }
 
     /// What a file can hold that no payment could use.

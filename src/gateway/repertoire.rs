@@ -48,7 +48,7 @@ const LIMIT: usize = 1000;
 #[error("scenario {scenario}: {why}")]
 pub struct Dangling {
     /// The scenario's name.
-    pub scenario: Box<str>,
+    pub scenario: Arc<str>,
     /// What it names, and what to write instead.
     pub why: String,
 }

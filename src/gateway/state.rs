@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +36,7 @@ pub struct State {
     agenda: Vec<(Timestamp, Due)>,
     /// Postbacks that have not come back; those under way when it was saved leave again.
     outbox: Vec<Postback>,
-    pools: BTreeMap<Box<str>, Vec<Held>>,
+    pools: BTreeMap<CompactString, Vec<Held>>,
     postbacks: u64,
     journal: Vec<Entry>,
     journal_last: u64,
@@ -52,7 +53,7 @@ impl Gateway {
             merchants: self.rules.accounts.iter().map(|account| account.merchant.clone()).collect(),
             scenarios: self.repertoire.added().cloned().collect(),
             chooser: self.chooser.clone(),
-            transactions: self.ledger.slots().to_vec(),
+            transactions: self.ledger.slots().map(Option::<&Transaction>::cloned).collect(),
             agenda: (self.agenda.iter().filter(|(_, due)| !matches!(due, Due::Release(_))))
                 .map(|(at, due)| (at, due.clone()))
                 .collect(),
@@ -99,7 +100,7 @@ impl Gateway {
         for (at, due) in state.agenda {
             match due {
                 Due::Release(_) => {}
-                Due::Send(postback) => agenda.put(at, Due::Send(Postback { generation, ..postback })),
+                Due::Send(postback) => agenda.put(at, Due::Send(Box::new(Postback { generation, ..*postback }))),
                 due => agenda.put(at, due),
             }
         }
@@ -138,7 +139,7 @@ impl State {
         let text = |state: &State| {
             let mut state = state.clone();
             let sent = state.agenda.iter_mut().filter_map(|(_, due)| match due {
-                Due::Send(postback) => Some(postback),
+                Due::Send(postback) => Some(&mut **postback),
                 _ => None,
             });
             let held = state.pools.values_mut().flatten().map(|held| &mut held.postback);

@@ -19,16 +19,16 @@ impl Gateway {
             MomTransactionIdForm::Number => transaction.momtransactionid().into(),
             MomTransactionIdForm::Seconds => now.unix_seconds().to_string().into(),
         };
-        let text = transaction.profile.text(settlement.statusid.as_str()).into();
-        transaction.settle(settlement, text, momtransactionid, now);
-        let told = Told::truth(transaction);
+        let text = transaction.profile.shared_text(settlement.statusid.as_str());
+        let outcome = transaction.settle(settlement, text, momtransactionid, now);
+        let (statusid, statusdesc) = (outcome.statusid.as_str().into(), Arc::clone(&outcome.statusdesc));
         self.journal.add(
             now,
             Event::Settled {
                 merchant: Arc::clone(&transaction.order.merchant),
                 tid: transaction.tid.clone(),
-                statusid: told.statusid.into(),
-                statusdesc: told.statusdesc.into(),
+                statusid,
+                statusdesc,
                 by_hand,
             },
         );
@@ -119,7 +119,7 @@ impl Gateway {
             }
             self.postbacks += 1;
             last = last.after(posting.every.0);
-            self.agenda.put(last, Due::Send(Postback { number: self.postbacks, ..postback.clone() }));
+            self.agenda.put(last, Due::Send(Box::new(Postback { number: self.postbacks, ..postback.clone() })));
         }
         Some(last)
     }
@@ -184,7 +184,7 @@ impl Gateway {
             self.postbacks += 1;
             let (number, attempt) = (self.postbacks, postback.attempt.saturating_add(1));
             let next = Postback { number, attempt, again: Some(again), ..postback.clone() };
-            self.agenda.put(now.after(pause), Due::Send(next));
+            self.agenda.put(now.after(pause), Due::Send(Box::new(next)));
         }
         let told = |ticket: &super::Ticket| ticket.until_postback && ticket.tid == postback.tid;
         let tickets: Vec<u64> = self.tickets.iter().filter(|(_, ticket)| told(ticket)).map(|(id, _)| *id).collect();

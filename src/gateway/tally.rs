@@ -24,7 +24,7 @@ pub struct Tally {
     /// Refusals by code.
     pub refused: BTreeMap<ReturnCode, u64>,
     /// Payments by scenario.
-    pub scenarios: BTreeMap<Box<str>, u64>,
+    pub scenarios: BTreeMap<Arc<str>, u64>,
     /// Deliveries by kind.
     pub deliveries: BTreeMap<DeliveryKind, u64>,
 }

@@ -1,5 +1,6 @@
 //! One payment: what was ordered, and what has become of it.
 
+use compact_str::CompactString;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,7 @@ use super::checkout::Answer;
 use super::choice::Choice;
 use super::method::Method;
 use super::profile::Profile;
+use super::record::Record;
 use super::scenario::{Action, Scenario, Settlement, Step};
 use super::timestamp::Timestamp;
 use super::values::{Amount, Currency, StatusId};
@@ -18,9 +20,9 @@ pub struct Order {
     /// The account that asked.
     pub merchant: Arc<str>,
     /// The merchant's own reference, unchanged.
-    pub refid: Box<str>,
+    pub refid: CompactString,
     /// The payer's number as it was sent.
-    pub msisdn: Box<str>,
+    pub msisdn: CompactString,
     /// How much.
     pub amount: Amount,
     /// In what.
@@ -28,15 +30,15 @@ pub struct Order {
     /// How.
     pub method: Method,
     /// The bank's id, where one was sent.
-    pub bankid: Option<Box<str>>,
+    pub bankid: Option<CompactString>,
     /// The retailer's id.
-    pub retailerid: Box<str>,
+    pub retailerid: CompactString,
     /// Where the result is posted, as it was sent.
-    pub returl: Box<str>,
+    pub returl: CompactString,
     /// Where the payer's browser goes in the end, as it was sent.
-    pub redirecturl: Box<str>,
+    pub redirecturl: CompactString,
     /// Everything else that was sent, by KPay's name and in the order of arrival; a value that is not text stays JSON.
-    pub record: Box<[(Box<str>, Box<str>)]>,
+    pub record: Record,
 }
 
 /// What has become of a payment.
@@ -45,9 +47,9 @@ pub struct Outcome {
     /// Successful, failed, or the processor's error.
     pub statusid: StatusId,
     /// In words.
-    pub statusdesc: Box<str>,
+    pub statusdesc: Arc<str>,
     /// The operator's own id; empty unless it succeeded (D).
-    pub momtransactionid: Box<str>,
+    pub momtransactionid: CompactString,
     /// When.
     pub at: Timestamp,
     /// When there was first one, this or another.
@@ -58,9 +60,9 @@ pub struct Outcome {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Transaction {
     /// KPay's id.
-    pub tid: Box<str>,
+    pub tid: CompactString,
     /// The id of its checkout page, which is not the tid (D).
-    pub checkout: Box<str>,
+    pub checkout: CompactString,
     /// What was asked for.
     pub order: Order,
     /// How KPay is to its merchant.
@@ -78,7 +80,7 @@ pub struct Transaction {
     pub answer: Option<Box<Answer>>,
     /// What `momtransactionid` will be if it succeeds: drawn when it is made, so that the order in which
     /// payments settle does not change what later ones draw.
-    pub(super) reserved_momtransactionid: Box<str>,
+    pub(super) reserved_momtransactionid: CompactString,
     /// How far its script is.
     pub(super) progress: Progress,
     /// How often it was asked for.
@@ -116,7 +118,7 @@ impl Transaction {
 
     /// A field that was sent beside those that an order interprets, such as `details`.
     pub fn sent(&self, name: &str) -> Option<&str> {
-        self.order.record.iter().find(|(other, _)| **other == *name).map(|(_, value)| &**value)
+        self.order.record.iter().find(|(other, _)| *other == name).map(|(_, value)| value)
     }
 
     /// The step of its script that comes next, or that it stands at.
@@ -134,18 +136,18 @@ impl Transaction {
     pub(super) fn settle(
         &mut self,
         settlement: &Settlement,
-        text: Box<str>,
-        momtransactionid: Box<str>,
+        text: Arc<str>,
+        momtransactionid: CompactString,
         now: Timestamp,
-    ) {
+    ) -> &Outcome {
         let successful = settlement.statusid.as_str() == "01";
         let first = self.outcome.as_ref().map_or(now, |outcome| outcome.first_at);
-        self.outcome = Some(Outcome {
+        self.outcome.insert(Outcome {
             first_at: first,
             statusid: settlement.statusid.clone(),
             statusdesc: settlement.statusdesc.clone().unwrap_or(text),
-            momtransactionid: if successful { momtransactionid } else { Box::default() },
+            momtransactionid: if successful { momtransactionid } else { CompactString::default() },
             at: now,
-        });
+        })
     }
 }

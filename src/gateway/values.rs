@@ -1,5 +1,6 @@
 //! The values in a payment, each checked when it is read: what exists is sound.
 
+use compact_str::CompactString;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -75,20 +76,20 @@ impl fmt::Display for Currency {
 
 /// A payer's number for comparison: `07…`, `2507…` and `+250 7…` are the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Msisdn(Box<str>);
+pub struct Msisdn(CompactString);
 
 impl Msisdn {
     /// Reads a number; the error says what was wrong and what to write.
     pub fn parse(text: &str) -> Result<Msisdn, String> {
-        let digits: String = text.chars().filter(|c| !matches!(c, '+' | ' ' | '-' | '(' | ')' | '.')).collect();
+        let digits: CompactString = text.chars().filter(|c| !matches!(c, '+' | ' ' | '-' | '(' | ')' | '.')).collect();
         if !digits.bytes().all(|byte| byte.is_ascii_digit()) || !(9..=15).contains(&digits.len()) {
             return Err(format!("'{}' is not a phone number: write it like 0783300000 or 250783300000", excerpt(text)));
         }
         let national = match digits.strip_prefix("250") {
-            Some(rest) if rest.len() == 9 => format!("0{rest}"),
+            Some(rest) if rest.len() == 9 => compact_str::format_compact!("0{rest}"),
             _ => digits,
         };
-        Ok(Msisdn(national.into()))
+        Ok(Msisdn(national))
     }
 
     /// The national form, `07XXXXXXXX` for a Rwandan number.
@@ -108,7 +109,7 @@ pub fn excerpt(text: &str) -> String {
 /// KPay's `statusid` of a result: `01`, `02`, or a processor's own error code. Pending (`03`) is not a result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
-pub struct StatusId(Box<str>);
+pub struct StatusId(CompactString);
 
 impl TryFrom<String> for StatusId {
     type Error = String;
@@ -141,7 +142,7 @@ impl StatusId {
 /// KPay's `statusid` as it is told: any [`StatusId`], and `03` for pending.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
-pub struct ShownStatusId(Box<str>);
+pub struct ShownStatusId(CompactString);
 
 impl TryFrom<String> for ShownStatusId {
     type Error = String;

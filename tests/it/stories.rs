@@ -65,7 +65,7 @@ fn the_observed_profile_settles_at_second_one_and_posts_a_second_later() {
     core.pay(|_| {});
     let posted = core.advance(SECOND * 120);
     assert_eq!(posted[0].0.since(began), Duration::from_secs(57), "56 s to second :01, at least 30 s, then one more");
-    assert_eq!(posted[0].1.content_type.as_ref(), "application/x-www-form-urlencoded");
+    assert_eq!(posted[0].1.content_type.as_str(), "application/x-www-form-urlencoded");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn extra_fields_are_kept_for_the_record() {
     let mut core = Core::new("documented");
     core.pay(|body| body["cemail"] = json!("extra@example.rw"));
     let transaction = core.gateway.ledger().iter().next().unwrap();
-    assert!(transaction.order.record.iter().any(|(name, value)| &**name == "cemail" && &**value == "extra@example.rw"));
+    assert!(transaction.order.record.iter().any(|(name, value)| name == "cemail" && value == "extra@example.rw"));
 }
 
 #[test]

@@ -10,6 +10,8 @@ mod form;
 mod status;
 mod step;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 pub use answer::{Decision, Fault, HttpFault, ResetPoint, Script, Scripted, ScriptedRefusal, Wait};
@@ -29,7 +31,7 @@ pub struct Scenario {
     pub schema: Option<Box<str>>,
     /// Its name, which is also its file's.
     #[serde(default)]
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// One line about it.
     #[serde(default)]
     pub description: Box<str>,

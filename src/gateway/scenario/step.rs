@@ -1,5 +1,8 @@
 //! The steps of a script.
 
+use std::sync::Arc;
+
+use compact_str::CompactString;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::super::timestamp::Span;
@@ -80,7 +83,7 @@ pub struct Settlement {
     pub statusid: StatusId,
     /// Its words; the profile's for that status when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub statusdesc: Option<Box<str>>,
+    pub statusdesc: Option<Arc<str>>,
 }
 
 impl Settlement {
@@ -90,7 +93,7 @@ impl Settlement {
     }
 
     /// As failed, in these words or the profile's.
-    pub fn failed(statusdesc: Option<Box<str>>) -> Settlement {
+    pub fn failed(statusdesc: Option<Arc<str>>) -> Settlement {
         Settlement { statusid: StatusId::failed(), statusdesc }
     }
 }
@@ -103,7 +106,7 @@ pub struct Shown {
     pub statusid: ShownStatusId,
     /// Its words; the profile's for that status when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub statusdesc: Option<Box<str>>,
+    pub statusdesc: Option<Arc<str>>,
 }
 
 /// A pause until the payer decides.
@@ -136,10 +139,10 @@ pub struct Posting {
     pub cut_at: Option<usize>,
     /// The label instead of the profile's.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub content_type: Option<Box<str>>,
+    pub content_type: Option<CompactString>,
     /// The HTTP method instead of `POST`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub method: Option<Box<str>>,
+    pub method: Option<CompactString>,
     /// Where it goes instead of `returl`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<Box<str>>,

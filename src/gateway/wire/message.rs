@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::super::journal::Action;
 use super::super::masking;
+use super::super::record::Record;
 use super::super::values::excerpt;
 use super::Param;
 
@@ -71,7 +72,7 @@ impl<'a> Message<'a> {
     /// Any field by its name as text, also one that KPay does not know; `None` when it is absent, null or blank.
     /// What is not text stays JSON.
     pub fn field(&self, name: &str) -> Option<Cow<'a, str>> {
-        let known = Param::ALL.into_iter().find(|param| param.name() == name);
+        let known = Param::named(&name);
         let raw = match known {
             Some(param) => self.known[param as usize]?,
             None => self.extra.iter().find(|(other, _)| other == name)?.1,
@@ -113,12 +114,12 @@ impl<'a> Message<'a> {
     }
 
     /// What is kept for the record beside the parameters that an order interprets; secrets are masked.
-    pub fn record(&self) -> Box<[(Box<str>, Box<str>)]> {
+    pub fn record(&self) -> Record {
         let known = [Param::Email, Param::Details, Param::Cname, Param::Cnumber, Param::Logourl].into_iter();
-        let known = known.filter_map(|param| Some((param.name().into(), self.text(param).ok()??.into())));
+        let known = known.filter_map(|param| Some((param.name(), self.text(param).ok()??)));
         let extra = self.extra.iter().map(|(name, raw)| {
             let value = unquoted(raw.get()).unwrap_or(Cow::Borrowed(raw.get()));
-            (name.as_ref().into(), masking::extra(name, &value).into())
+            (name.as_ref(), masking::extra(name, value))
         });
         known.chain(extra).collect()
     }
@@ -151,7 +152,7 @@ impl<'de> Visitor<'de> for MessageVisitor {
         let mut message = Message { known: [None; Param::ALL.len()], extra: Vec::new() };
         while let Some(Name(name)) = map.next_key()? {
             let value: &RawValue = map.next_value()?;
-            let twice = match Param::ALL.into_iter().find(|param| param.name() == name) {
+            let twice = match Param::named(&name) {
                 Some(param) => message.known[param as usize].replace(value).is_some(),
                 None => {
                     let twice = message.extra.iter().any(|(other, _)| *other == name);

@@ -53,7 +53,7 @@ impl Param {
     ];
 
     /// Its name on the wire and what it holds.
-    fn row(self) -> (&'static str, &'static str) {
+    const fn row(self) -> (&'static str, &'static str) {
         match self {
             Param::Action => ("action", "`pay` (also when left out) or `checkstatus`"),
             Param::Msisdn => ("msisdn", "the payer's number: `07XXXXXXXX`, `2507XXXXXXXX`, `+` and blanks allowed"),
@@ -77,6 +77,20 @@ impl Param {
     /// Whether every profile refuses a `pay` without it.
     pub fn always_required(self) -> bool {
         !matches!(self, Param::Action | Param::Currency | Param::Logourl | Param::Tid | Param::Bankid)
+    }
+
+    /// The parameter of this name.
+    fn named(name: &str) -> Option<Param> {
+        const NAMES: [&str; Param::ALL.len()] = {
+            let mut names = [""; Param::ALL.len()];
+            let mut index = 0;
+            while index < names.len() {
+                names[index] = Param::ALL[index].row().0;
+                index += 1;
+            }
+            names
+        };
+        NAMES.iter().position(|own| *own == name).map(|index| Param::ALL[index])
     }
 
     /// Its name on the wire.

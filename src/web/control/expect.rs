@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use compact_str::CompactString;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -215,7 +216,7 @@ struct Search<'a> {
     /// How far the transactions of before were looked at; what happens to them meanwhile is behind the cursor.
     place: usize,
     /// What matches, by number, or by when the transaction was met.
-    matched: BTreeMap<Box<str>, Value>,
+    matched: BTreeMap<CompactString, Value>,
     /// What came nearest, and how many of its fields did not match.
     nearest: Option<(usize, Value)>,
 }
@@ -242,7 +243,7 @@ impl<'a> Search<'a> {
             let page = gateway.ledger().page(self.place, BATCH);
             self.place += BATCH;
             let mine = page.filter(|found| self.is_mine(Some(&found.order.merchant)));
-            let values: Vec<(Box<str>, Value)> =
+            let values: Vec<(CompactString, Value)> =
                 mine.map(|found| (found.tid.clone(), view::transaction(found))).collect();
             values.into_iter().for_each(|(tid, value)| self.consider(tid, value));
             return true;
@@ -277,7 +278,7 @@ impl<'a> Search<'a> {
         self.merchant.is_none() || self.merchant == merchant
     }
 
-    fn consider(&mut self, key: Box<str>, value: Value) {
+    fn consider(&mut self, key: CompactString, value: Value) {
         let off = self.when.mismatches(|field| field_of(&value, field)).len();
         if off == 0 {
             self.matched.insert(key, value);

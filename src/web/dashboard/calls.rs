@@ -55,7 +55,7 @@ pub(super) fn page(surfaces: &Surfaces, request: &Request) -> Outcome {
                         .filter(|_| gateway.ledger().find(entry.event.tid()).is_some())
                         .map_or(String::new(), |call| call.tid.to_string()),
                     refid: call.map_or(String::new(), |call| call.refid.to_string()),
-                    summary: call.map_or(String::new(), |call| call.summary.clone()),
+                    summary: call.map_or(String::new(), |call| call.summary.to_string()),
                     right: call.map_or(String::new(), |call| right(gateway, call, &surfaces.home.url)),
                 }
             })
