@@ -28,7 +28,7 @@ mod address;
 #[cfg(test)]
 mod tests;
 
-pub use address::Redirection;
+pub use address::{Redirection, target};
 
 /// Development servers close kept connections early, so none is kept for long.
 const KEPT: Duration = Duration::from_secs(5);
@@ -122,7 +122,7 @@ impl Courier {
     }
 
     fn prepare(&self, postback: &Postback) -> Result<Request<Full<Bytes>>, Failure> {
-        let uri = address::target(&postback.target, &self.settings.redirections).map_err(Failure::BadTarget)?;
+        let uri = target(&postback.target, &self.settings.redirections).map_err(Failure::BadTarget)?;
         Ok(request(uri, postback))
     }
 

@@ -33,7 +33,7 @@ impl FromStr for Redirection {
 /// The address that a `returl` means, after the redirections, or a sentence why there is none.
 ///
 /// Without a scheme it is taken as http; a fragment is dropped, as every client does.
-pub(super) fn target(returl: &str, redirections: &[Redirection]) -> Result<Uri, String> {
+pub fn target(returl: &str, redirections: &[Redirection]) -> Result<Uri, String> {
     let wrong = |why: String| format!("{}: {why}", shown(returl));
     let text = returl.trim();
     let text = text.split_once('#').map_or(text, |(before, _)| before);

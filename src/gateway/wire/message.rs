@@ -72,7 +72,7 @@ impl<'a> Message<'a> {
     /// Any field by its name as text, also one that KPay does not know; `None` when it is absent, null or blank.
     /// What is not text stays JSON.
     pub fn field(&self, name: &str) -> Option<Cow<'a, str>> {
-        let known = Param::named(&name);
+        let known = Param::named(name);
         let raw = match known {
             Some(param) => self.known[param as usize]?,
             None => self.extra.iter().find(|(other, _)| other == name)?.1,
