@@ -274,9 +274,12 @@ pub fn lost(count: u64, json: bool) -> String {
     }
 }
 
-/// Control characters would let a caller write lines of its own into a log or colour a terminal.
+/// Control characters would let a caller write lines of its own into a log or colour a terminal, and those that turn
+/// the direction of writing would let it show a line otherwise than it is.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    let turns =
+        |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if c.is_control() || turns(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// A text as one word of a shell's line.

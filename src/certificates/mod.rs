@@ -54,11 +54,18 @@ impl Certificates {
     }
 }
 
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room there",
+        _ => "make it accessible to this user",
+    }
+}
+
 /// Why there is no certificate to serve with.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     /// A file or the folder cannot be read or written.
-    #[error("{}: {error}; make it accessible to this user, or choose another folder with --certs", .path.display())]
+    #[error("{}: {error}; {}, or choose another folder with --certs", .path.display(), remedy(.error))]
     Io {
         /// Which.
         path: PathBuf,

@@ -13,11 +13,23 @@ use crate::sandbox::{Facts, Sandbox, StartError};
 
 /// Serves until Ctrl-C or SIGTERM.
 pub fn run(config: Config) -> ExitCode {
+    #[cfg(unix)]
+    allow_many_connections();
     let runtime = match super::runtime() {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &format!("the runtime does not start: {error}")),
     };
     runtime.block_on(serve(config))
+}
+
+/// Many systems let a program have 1024 files and connections until it asks for more.
+#[cfg(unix)]
+fn allow_many_connections() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where the system has a lower one of its own, what there is has to do.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 async fn serve(config: Config) -> ExitCode {

@@ -23,6 +23,7 @@ mod program;
 mod proxy;
 mod readme;
 mod scenarios;
+mod security;
 mod stories;
 mod tidy;
 mod tls;
