@@ -41,18 +41,22 @@ step formatting
 cargo fmt --check
 step lints
 cargo clippy --locked --all-targets -- -D warnings
-shellcheck -x tests/*.sh tests/clients/*.sh tests/reproduce/*.sh examples/*.sh examples/*/*.sh .ci/run
+shellcheck -x tests/*.sh benches/*.sh tests/clients/*.sh tests/reproduce/*.sh tests/security/*.sh examples/*.sh examples/*/*.sh .ci/run
 step tests
 cargo test --locked
 step a random walk of a million operations
 cargo test --locked --profile quick-release --test it a_random_walk
+KPAY_SANDBOX=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)/debug/kpay-sandbox
+export KPAY_SANDBOX
+step "load and faults, in short"
+python3 tests/load/load.py --short --program "${CARGO_TARGET_DIR:-target}/quick-release/kpay-sandbox"
+step "a certificate of the CA for another name"
+tests/security/constraints.sh
 step clients
 tests/clients/run.sh
 step every scenario in four languages
 tests/reproduce/run.sh
 step "the shops in examples/, against KPay's own address"
-KPAY_SANDBOX=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)/debug/kpay-sandbox
-export KPAY_SANDBOX
 for shop in php laravel express flask go; do
   printf -- '-- %s\n' "$shop"
   "examples/$shop/test.sh"
