@@ -12,7 +12,10 @@ use crate::harness::{Running, authorization, post};
 
 type Target = Box<dyn FnMut(&[u8])>;
 
-pub(crate) const ALL: [(&str, fn() -> Target); 7] = [
+/// A target's name, and what makes one.
+type Named = (&'static str, fn() -> Target);
+
+pub(crate) const ALL: [Named; 7] = [
     ("body", body),
     ("scenario", scenario),
     ("url", url),

@@ -37,6 +37,8 @@ const HEADER_LIMIT: usize = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How much of a body that is too large is read and dropped, so that the client comes to read the answer.
 const DRAIN_LIMIT: usize = 16 * 1024 * 1024;
+/// How many requests of an HTTP/2 connection may have been taken back unread before the connection is ended.
+const RESETS: usize = 20;
 /// How long connections may take to end.
 const ENDING: Duration = Duration::from_secs(2);
 
@@ -180,6 +182,7 @@ impl Connection {
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(200)
+            .max_pending_accept_reset_streams(RESETS)
             .max_header_list_size(HEADER_LIMIT as u32)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);

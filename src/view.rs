@@ -1,5 +1,7 @@
 //! Our own JSON and our own words: how the journal looks to people and to machines.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use crate::gateway::Gateway;
@@ -276,7 +278,10 @@ pub fn lost(count: u64, json: bool) -> String {
 
 /// Control characters would let a caller write lines of its own into a log or colour a terminal, and those that turn
 /// the direction of writing would let it show a line otherwise than it is.
-fn printable(text: &str) -> String {
+fn printable(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Cow::Borrowed(text);
+    }
     let turns =
         |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars().map(|c| if c.is_control() || turns(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()

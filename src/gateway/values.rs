@@ -81,13 +81,26 @@ pub struct Msisdn(CompactString);
 impl Msisdn {
     /// Reads a number; the error says what was wrong and what to write.
     pub fn parse(text: &str) -> Result<Msisdn, String> {
-        let digits: CompactString = text.chars().filter(|c| !matches!(c, '+' | ' ' | '-' | '(' | ')' | '.')).collect();
-        if !digits.bytes().all(|byte| byte.is_ascii_digit()) || !(9..=15).contains(&digits.len()) {
-            return Err(format!("'{}' is not a phone number: write it like 0783300000 or 250783300000", excerpt(text)));
+        let wrong = || format!("'{}' is not a phone number: write it like 0783300000 or 250783300000", excerpt(text));
+        let (mut digits, mut count) = ([0; 15], 0);
+        for byte in text.bytes() {
+            match byte {
+                b'0'..=b'9' if count < digits.len() => {
+                    digits[count] = byte;
+                    count += 1;
+                }
+                b'+' | b' ' | b'-' | b'(' | b')' | b'.' => {}
+                _ => return Err(wrong()),
+            }
         }
+        let digits = std::str::from_utf8(&digits[..count]).ok().filter(|digits| digits.len() >= 9).ok_or_else(wrong)?;
         let national = match digits.strip_prefix("250") {
-            Some(rest) if rest.len() == 9 => compact_str::format_compact!("0{rest}"),
-            _ => digits,
+            Some(rest) if rest.len() == 9 => {
+                let mut national = CompactString::const_new("0");
+                national.push_str(rest);
+                national
+            }
+            _ => digits.into(),
         };
         Ok(Msisdn(national))
     }

@@ -66,7 +66,7 @@ impl<'a> Message<'a> {
             b'{' => return unusable("an object"),
             _ => Cow::Borrowed(raw),
         };
-        Ok(Some(text).filter(|text| !text.trim().is_empty()))
+        Ok(Some(text).filter(|text| !text.trim_start().is_empty()))
     }
 
     /// Any field by its name as text, also one that KPay does not know; `None` when it is absent, null or blank.
