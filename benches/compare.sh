@@ -7,13 +7,9 @@
 # in ../shared/limits, Node with npm, and Java. FOLDER is a scratch folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-folder=${1:-${TMPDIR:-/tmp}/kpay-sandbox-yardstick}
-source=$PWD/../shared/limits
-[ -f "$source/setup.sh" ] || { echo "there is no yardstick at ../shared/limits" >&2; exit 2; }
 command -v java >/dev/null || { echo "java is missing: WireMock needs it" >&2; exit 2; }
-[ -x "$folder/bin/kload" ] || "$source/setup.sh" "$folder"
-cargo build --release --locked --quiet
-program=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)/release/kpay-sandbox
+# shellcheck source=benches/common.sh
+. benches/common.sh "${1:-}"
 mkdir -p "$folder/tools"
 cd "$folder/tools"
 [ -d node_modules/express ] || npm install --prefix . --no-audit --no-fund --silent @mockoon/cli wiremock express
@@ -45,11 +41,10 @@ json.dump({"request": {"method": "POST", "urlPath": "/"}, "response": {"status":
 PY
 [ -f wiremock/keys.p12 ] || openssl pkcs12 -export -in "$certs/leaf.pem" -inkey "$certs/leaf.key" -out wiremock/keys.p12 -passout pass:password
 jar=$(find "$PWD/node_modules/wiremock" -name '*.jar' | head -1)
-body='{"action":"pay","msisdn":"0780000003","email":"customer@example.rw","details":"order","refid":"REFID","amount":5000,"currency":"RWF","cname":"Jane_Customer","cnumber":"CUST-000123","pmethod":"momo","retailerid":"01","returl":"http://127.0.0.1:9/cb","redirecturl":"https://shop.example/thanks?order=12345","bankid":"63510","logourl":"https://shop.example/logo.png"}'
 cd "$folder"
 stub() { printf '%s|https://127.0.0.1:%s/|certs/ca.pem|%s|maxrss=3000' "$1" "$2" "$3"; }
 python3 bench.py "${COMPARE:-load}" --cells "${CELLS:-k1,k16,n1,n16}" --secs 1.5 --refsecs 1.5 --rounds 5 --runs 5 --pair --ref kpay-sandbox --only 'kpay-sandbox,express,mockoon,wiremock' \
-  --add "kpay-sandbox|https://127.0.0.1:19443/|$folder/own-certs/ca.pem|$program --listen 127.0.0.1:19443 --certs $folder/own-certs|maxrss=16000|args=auth=Basic eW91cl91c2VybmFtZTp5b3VyX3Bhc3N3b3Jk;body=$body" \
+  --add "$(own kpay-sandbox "$body")" \
   --add "$(stub express 18551 "node $folder/tools/express.js")" \
   --add "$(stub mockoon 18552 "node $folder/tools/node_modules/.bin/mockoon-cli start --data $folder/tools/mockoon.json --disable-log-to-file")" \
   --add "$(stub wiremock 18553 "java -jar $jar --disable-http --https-port 18553 --bind-address 127.0.0.1 --root-dir $folder/tools/wiremock --https-keystore $folder/tools/wiremock/keys.p12 --keystore-type PKCS12 --keystore-password password --no-request-journal --disable-banner")"

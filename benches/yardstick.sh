@@ -5,17 +5,11 @@
 # scratch folder. Rates are ratios of neighbours in time. Server on core 0, generator on core 1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-what=${1:-all} folder=${2:-${TMPDIR:-/tmp}/kpay-sandbox-yardstick}
-source=$PWD/../shared/limits
-[ -f "$source/setup.sh" ] || { echo "there is no yardstick at ../shared/limits" >&2; exit 2; }
-[ -x "$folder/bin/kload" ] || "$source/setup.sh" "$folder"
-cargo build --release --locked --quiet
-program=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)/release/kpay-sandbox
-serve="$program --listen 127.0.0.1:19443 --certs $folder/own-certs"
-body='{"action":"pay","msisdn":"0780000003","email":"customer@example.rw","details":"order","refid":"REFID","amount":5000,"currency":"RWF","cname":"Jane_Customer","cnumber":"CUST-000123","pmethod":"momo","retailerid":"01","returl":"http://127.0.0.1:9/cb","redirecturl":"https://shop.example/thanks?order=12345","bankid":"63510","logourl":"https://shop.example/logo.png"}'
+what=${1:-all}
+case $what in load | start | growth | all) ;; *) echo "there is no $what: write load, start, growth or all" >&2; exit 2 ;; esac
+# shellcheck source=benches/common.sh
+. benches/common.sh "${2:-}"
 status='{"action":"checkstatus","refid":"REFID","tid":"E6970011769860805"}'
-auth='auth=Basic eW91cl91c2VybmFtZTp5b3VyX3Bhc3N3b3Jk'
-own() { printf '%s|https://127.0.0.1:19443/|%s/own-certs/ca.pem|%s|maxrss=16000|args=%s;body=%s' "$1" "$folder" "$serve" "$auth" "$2"; }
 cd "$folder"
 
 load() {
@@ -30,22 +24,20 @@ growth() {
   taskset -c 0 $serve --quiet >growth.log 2>&1 & local pid=$!
   # shellcheck disable=SC2064
   trap "kill $pid 2>/dev/null || true" EXIT
-  until bin/kload once url=https://127.0.0.1:19443/ "$auth" "body=$body" timeout=1 | grep -q '^HTTP/1.1 200'; do :; done
+  until bin/kload once url=https://127.0.0.1:19443/ "$auth" "body=$body" timeout=1 | grep -q '^HTTP/1.1 200'; do
+    kill -0 "$pid" 2>/dev/null || { cat growth.log >&2; exit 1; }
+  done
+  # What answers is this one, and not one that another run has left.
+  kill -0 "$pid" 2>/dev/null || { cat growth.log >&2; exit 1; }
   resident() { awk '/VmRSS/ { printf "resident %.1f MiB\n", $2 / 1024 }' "/proc/$pid/status"; }
   run() {
     taskset -c 1 bin/kload run url=https://127.0.0.1:19443/ "$auth" "body=$body" conns=16 mode=keep hard=300 "$@" |
       python3 -c 'import json, sys; r = json.load(sys.stdin); print("%d payments, %.0f a second, longest wait %.1f ms" % (r["n"], r["rps"], r["max"] / 1000))'
   }
   resident
-  # Its own, and not one that another run has left.
-  [ -d "/proc/$pid" ] || { cat growth.log >&2; return 1; }
   for _ in 1 2 3 4 5; do run count=10000; done
   run count=1000000; resident
   run count=4000000; resident
   for _ in 1 2 3 4 5; do run count=10000; done
 }
-case $what in
-  load | start | growth) "$what" ;;
-  all) load; start; growth ;;
-  *) echo "there is no $what: write load, start, growth or all" >&2; exit 2 ;;
-esac
+if [ "$what" = all ]; then load; start; growth; else "$what"; fi

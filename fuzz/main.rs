@@ -56,6 +56,11 @@ fn main() {
     }
     // Where nothing is asked for, every run tries something new.
     let seed = seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    if let Some(unknown) = wanted.as_ref().filter(|wanted| targets::ALL.iter().all(|(name, _)| name != wanted)) {
+        // As with any test binary, a filter may mean another's tests: `cargo test NAME` passes it to all.
+        let names = targets::ALL.map(|(name, _)| name).join(", ");
+        eprintln!("nothing is fuzzed: there is no target {unknown:?}; write one of {names}");
+    }
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         PANICS.fetch_add(1, Ordering::SeqCst);

@@ -117,8 +117,7 @@ fn without_empty_variables(program: Program) -> Program {
     })
 }
 
-/// The runtime of a program that serves. On one processor, threads that share work only cost: a fifth of all that is
-/// done for a payment.
+/// The runtime of a program that serves. On one processor there is nothing that threads could share but their cost.
 fn runtime() -> io::Result<Runtime> {
     let alone = std::thread::available_parallelism().is_ok_and(|processors| processors.get() == 1);
     let mut builder = if alone { Builder::new_current_thread() } else { Builder::new_multi_thread() };

@@ -1,7 +1,7 @@
 //! All transactions, found by tid, by checkout id, and by merchant and refid. It grows without a pause: no part of it
 //! is ever copied or rehashed as a whole.
 
-use std::hash::{BuildHasher, Hash};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
@@ -145,7 +145,7 @@ impl Index {
     fn remove(&mut self, hash: u64, position: Position) {
         let (kept, table) = Index::halves(hash);
         if let Ok(entry) = self.0[table].find_entry(spread(kept), |(_, other)| *other == position) {
-            let ((_, _), place) = entry.remove();
+            let (_, place) = entry.remove();
             let table = place.into_table();
             // A merchant that comes and goes leaves nothing behind.
             if table.is_empty() {
@@ -188,10 +188,6 @@ impl Ledger {
         Ok(ledger)
     }
 
-    fn hash(&self, key: impl Hash) -> u64 {
-        self.hasher.hash_one(key)
-    }
-
     /// All places, those of forgotten transactions too.
     pub(super) fn slots(&self) -> impl Iterator<Item = Option<&Transaction>> {
         (0..self.places.count).map(|place| self.places.get(place))
@@ -222,7 +218,8 @@ impl Ledger {
 
     /// Where the transaction with this tid is.
     pub fn position(&self, tid: &str) -> Option<Position> {
-        self.by_tid.find(self.hash(tid), |position| self.get(position).is_some_and(|found| *found.tid == *tid))
+        self.by_tid
+            .find(self.hasher.hash_one(tid), |position| self.get(position).is_some_and(|found| *found.tid == *tid))
     }
 
     /// The transaction with this tid, whoever's it is.
@@ -232,7 +229,7 @@ impl Ledger {
 
     /// Where the transaction with this checkout id is.
     pub(super) fn position_by_checkout(&self, id: &str) -> Option<Position> {
-        let hash = self.hash(checkout_number(id)?);
+        let hash = self.hasher.hash_one(checkout_number(id)?);
         self.by_checkout.find(hash, |position| self.get(position).is_some_and(|found| *found.checkout == *id))
     }
 
@@ -247,7 +244,7 @@ impl Ledger {
             let order = self.get(position).map(|found| &found.order);
             order.is_some_and(|order| *order.refid == *refid && *order.merchant == *merchant)
         };
-        self.by_refid.find(self.hash((merchant, refid)), is_it)
+        self.by_refid.find(self.hasher.hash_one((merchant, refid)), is_it)
     }
 
     /// The merchant's transaction with this tid.

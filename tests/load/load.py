@@ -111,7 +111,18 @@ def until(holds, what, seconds=30):
     end = time.time() + seconds
     while not holds():
         assert time.time() < end, f"in vain: {what}"
+        # Files and processes of another program tell nobody that they have changed.
         time.sleep(0.02)
+
+
+def say_nothing(own):
+    """Takes what comes and answers nothing, until the other side hangs up."""
+    try:
+        while own.recv(65536):
+            pass
+    except OSError:
+        pass
+    own.close()
 
 
 def p99(times):
@@ -231,10 +242,6 @@ def listeners(program, scale):
     expired = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     expired.load_cert_chain(cert, key)
 
-    def hang(own):
-        own.recv(65536)
-        time.sleep(20)
-
     def endless(own):
         own.recv(65536)
         try:
@@ -260,7 +267,7 @@ def listeners(program, scale):
             pass
 
     bad = {"refuses": "http://127.0.0.1:9/"}
-    for name, answer in [("hangs", hang), ("1 GB", endless), ("closes early", early), ("redirects", circle)]:
+    for name, answer in [("hangs", say_nothing), ("1 GB", endless), ("closes early", early), ("redirects", circle)]:
         bad[name] = f"http://127.0.0.1:{listener(answer)[0]}/"
     bad["expired certificate"] = f"https://localhost:{listener(out_of_date)[0]}/"
     usual, before = p99(sandbox.latencies()), sandbox.resident()
@@ -355,6 +362,7 @@ def suspended(program, scale):
     sandbox = Sandbox(program)
     tids = {sandbox.pay(returl=f"http://127.0.0.1:{port}/", msisdn="0783300000")["tid"] for _ in range(100)}
     os.kill(sandbox.pid, signal.SIGSTOP)
+    # All of them fall due while it stands still.
     time.sleep(3)
     os.kill(sandbox.pid, signal.SIGCONT)
     until(lambda: len(told) >= 100, "100 postbacks")
@@ -366,7 +374,7 @@ def suspended(program, scale):
 
 def ended(program, scale):
     """SIGTERM in the middle of a thousand deliveries: the log has each as sent or not."""
-    port, came, _ = listener(lambda own: time.sleep(30))
+    port, came, _ = listener(say_nothing)
     sandbox = Sandbox(program)
     own = sandbox.connect()
     for _ in range(1000):
@@ -418,11 +426,11 @@ def soak(program, scale, seconds, rate):
 
     port = listener(ok)[0]
     sandbox = Sandbox(program, "--open", "--quiet")
-    began, done, samples, second = time.time(), 0, [], 0
+    began, done, samples, second, batches = time.time(), 0, [], 0, max(1, rate // 40)
     own = sandbox.connect()
     while time.time() - began < seconds:
         user, started = f"soak-{second}", time.time()
-        for _ in range(max(1, rate // 50)):
+        for _ in range(batches):
             pays = [sandbox.pay_bytes(f"http://127.0.0.1:{port}/" if index % 10 == 0 else "http://127.0.0.1:9/cb",
                                       "0783300000" if index % 10 == 0 else "0780000003", user) for index in range(40)]
             own.sendall(b"".join(pays))
@@ -430,7 +438,7 @@ def soak(program, scale, seconds, rate):
             asked = tids[::10]
             own.sendall(b"".join(sandbox.status_bytes(tid, user) for tid in asked))
             assert [json.loads(read_one(own))["tid"] for _ in asked] == asked
-        done += max(1, rate // 50) * 40
+        done += batches * 40
         sandbox.api("GET", f"transactions?merchant={user}&limit=20")
         sandbox.api("GET", "coverage")
         if second >= 10:
@@ -438,6 +446,7 @@ def soak(program, scale, seconds, rate):
             sandbox.api("DELETE", f"merchants/soak-{second - 10}")
         samples.append((time.time() - began, sandbox.resident()))
         second += 1
+        # The pace is the load: so many payments a second.
         time.sleep(max(0, 1 - (time.time() - started)))
     # From the time on at which the journal is full.
     tail = samples[len(samples) // 4:]
@@ -466,6 +475,8 @@ def main():
     if unknown:
         sys.exit(f"there is no {unknown[0]}: write some of {', '.join([*ALL, 'soak'])}")
     program, scale = os.path.abspath(given.program), 0.01 if given.short else 1
+    if not os.access(program, os.X_OK):
+        sys.exit(f"{program} is not there: build it with cargo build --release, or name another with --program")
     for name in given.names or ALL:
         if name == "soak":
             soak(program, scale, given.seconds, given.rate)
