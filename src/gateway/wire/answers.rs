@@ -262,7 +262,10 @@ pub fn told_ids(message: &[u8]) -> Option<(String, String)> {
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("a struct of strings and numbers always serialises")
+    // More than most take: growing would copy them.
+    let mut message = Vec::with_capacity(512);
+    serde_json::to_writer(&mut message, value).expect("a struct of strings and numbers always serialises");
+    message
 }
 
 /// What is wrong with a listener's answer; `None` when it is what the guide asks for (D).

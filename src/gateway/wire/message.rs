@@ -19,8 +19,31 @@ const PARAMETER_LIMIT: usize = 256;
 /// digits must come back digit for digit, which no float could do.
 #[derive(Debug)]
 pub struct Message<'a> {
-    known: [Option<&'a RawValue>; Param::ALL.len()],
-    extra: Vec<(Cow<'a, str>, &'a RawValue)>,
+    known: [Option<Sent<'a>>; Param::ALL.len()],
+    extra: Vec<(Cow<'a, str>, Sent<'a>)>,
+}
+
+/// A value as it stands in the body, and what is between its quotes if it is a text without escapes.
+#[derive(Debug, Clone, Copy)]
+struct Sent<'a> {
+    raw: &'a str,
+    plain: Option<&'a str>,
+}
+
+impl<'a> Sent<'a> {
+    fn new(raw: &'a str) -> Sent<'a> {
+        let inside = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        Sent { raw, plain: inside.filter(|inside| !inside.as_bytes().contains(&b'\\')) }
+    }
+
+    /// A text without its quotes and escapes; anything else as it stands there.
+    fn unquoted(self) -> Result<Cow<'a, str>, serde_json::Error> {
+        match self.plain {
+            Some(plain) => Ok(Cow::Borrowed(plain)),
+            None if self.raw.starts_with('"') => serde_json::from_str::<String>(self.raw).map(Cow::Owned),
+            None => Ok(Cow::Borrowed(self.raw)),
+        }
+    }
 }
 
 impl<'a> Message<'a> {
@@ -45,7 +68,7 @@ impl<'a> Message<'a> {
             serde_json::from_str(text).map_err(|error| format!("the body is not usable JSON: {error}"))?;
         for (name, value) in &message.extra {
             // A raw value is read without a limit to its nesting; a parsed one has serde_json's, 128.
-            if value.get().starts_with(['[', '{']) && serde_json::from_str::<serde_json::Value>(value.get()).is_err() {
+            if value.raw.starts_with(['[', '{']) && serde_json::from_str::<serde_json::Value>(value.raw).is_err() {
                 return Err(format!("{}: nested too deeply", excerpt(name)));
             }
         }
@@ -54,18 +77,18 @@ impl<'a> Message<'a> {
 
     /// A parameter as text; `None` when it is absent, null or blank.
     pub fn text(&self, param: Param) -> Result<Option<Cow<'a, str>>, String> {
-        let Some(raw) = self.known[param as usize].map(RawValue::get) else {
+        let Some(sent) = self.known[param as usize] else {
             return Ok(None);
         };
         let unusable = |what: &str| Err(format!("{} is {what}: send a string", param.name()));
-        let text = match raw.as_bytes()[0] {
-            b'"' => unquoted(raw).map_err(|error| format!("{} cannot be read: {error}", param.name()))?,
+        match sent.raw.as_bytes()[0] {
             b'n' => return Ok(None),
             b't' | b'f' => return unusable("true or false"),
             b'[' => return unusable("an array"),
             b'{' => return unusable("an object"),
-            _ => Cow::Borrowed(raw),
-        };
+            _ => {}
+        }
+        let text = sent.unquoted().map_err(|error| format!("{} cannot be read: {error}", param.name()))?;
         Ok(Some(text).filter(|text| !text.trim_start().is_empty()))
     }
 
@@ -73,11 +96,11 @@ impl<'a> Message<'a> {
     /// What is not text stays JSON.
     pub fn field(&self, name: &str) -> Option<Cow<'a, str>> {
         let known = Param::named(name);
-        let raw = match known {
+        let sent = match known {
             Some(param) => self.known[param as usize]?,
             None => self.extra.iter().find(|(other, _)| other == name)?.1,
         };
-        let text = unquoted(raw.get()).ok().filter(|_| raw.get() != "null");
+        let text = sent.unquoted().ok().filter(|_| sent.raw != "null");
         text.filter(|text| !text.trim().is_empty())
     }
 
@@ -105,31 +128,23 @@ impl<'a> Message<'a> {
 
     /// The fields that KPay does not know, each with its value as it stands in the body.
     pub(in super::super) fn extra(&self) -> impl DoubleEndedIterator<Item = (&str, &'a str)> {
-        self.extra.iter().map(|(name, raw)| (&**name, raw.get()))
+        self.extra.iter().map(|(name, sent)| (&**name, sent.raw))
     }
 
     /// Whether the refid was sent as a number.
     pub fn refid_is_number(&self) -> bool {
-        self.known[Param::Refid as usize].is_some_and(|raw| !raw.get().starts_with('"'))
+        self.known[Param::Refid as usize].is_some_and(|sent| !sent.raw.starts_with('"'))
     }
 
     /// What is kept for the record beside the parameters that an order interprets; secrets are masked.
     pub fn record(&self) -> Record {
         let known = [Param::Email, Param::Details, Param::Cname, Param::Cnumber, Param::Logourl].into_iter();
         let known = known.filter_map(|param| Some((param.name(), self.text(param).ok()??)));
-        let extra = self.extra.iter().map(|(name, raw)| {
-            let value = unquoted(raw.get()).unwrap_or(Cow::Borrowed(raw.get()));
+        let extra = self.extra.iter().map(|(name, sent)| {
+            let value = sent.unquoted().unwrap_or(Cow::Borrowed(sent.raw));
             (name.as_ref(), masking::extra(name, value))
         });
         known.chain(extra).collect()
-    }
-}
-
-fn unquoted(raw: &str) -> Result<Cow<'_, str>, serde_json::Error> {
-    match raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-        Some(inside) if !inside.contains('\\') => Ok(Cow::Borrowed(inside)),
-        Some(_) => serde_json::from_str::<String>(raw).map(Cow::Owned),
-        None => Ok(Cow::Borrowed(raw)),
     }
 }
 
@@ -151,7 +166,7 @@ impl<'de> Visitor<'de> for MessageVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Message<'de>, A::Error> {
         let mut message = Message { known: [None; Param::ALL.len()], extra: Vec::new() };
         while let Some(Name(name)) = map.next_key()? {
-            let value: &RawValue = map.next_value()?;
+            let value = Sent::new(map.next_value::<&RawValue>()?.get());
             let twice = match Param::named(&name) {
                 Some(param) => message.known[param as usize].replace(value).is_some(),
                 None => {
