@@ -301,6 +301,9 @@ async fn read_body(
     Ok(if seen > limit { Body::TooLarge } else { Body::Whole(kept.freeze()) })
 }
 
+/// The header that tells whose answer this is.
+const VERSION: HeaderName = HeaderName::from_static("x-kpay-sandbox");
+
 /// An error here ends the connection, or the stream, without an answer.
 async fn respond(reply: Reply, is_head: bool, reset: &Reset) -> io::Result<Answer> {
     let length = reply.body.len();
@@ -334,7 +337,7 @@ async fn respond(reply: Reply, is_head: bool, reset: &Reset) -> io::Result<Answe
     let mut response = http::Response::new(body);
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    headers.insert("x-kpay-sandbox", HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
+    headers.insert(VERSION, HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
     match reply.content_type {
         Cow::Borrowed(label) => drop(headers.insert(CONTENT_TYPE, HeaderValue::from_static(label))),
         // A script's own, and it may want none.

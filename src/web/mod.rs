@@ -109,10 +109,12 @@ impl Surfaces {
     /// Answers a request.
     pub async fn answer(&self, request: Request) -> Reply {
         let path = request.path.strip_suffix('/').unwrap_or(&request.path);
+        if request.method == Method::POST && matches!(path, "" | "/api") {
+            return kpay::answer(self, &request).await;
+        }
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         let reading = matches!(request.method, Method::GET | Method::HEAD);
         match (&request.method, segments.as_slice()) {
-            (&Method::POST, [] | ["api"]) => kpay::answer(self, &request).await,
             (_, []) if reading => self.home.page(&request),
             (_, [] | ["api"]) => {
                 Reply::problem(405, "KPay's endpoint takes POST with a JSON body").with("Allow", "POST")
