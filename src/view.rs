@@ -1,6 +1,7 @@
 //! Our own JSON and our own words: how the journal looks to people and to machines.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 
 use serde_json::{Value, json};
 
@@ -18,54 +19,66 @@ pub const SAMPLE_PAYMENT: &str = r#"{"action":"pay","msisdn":"0783300000","email
 
 /// An entry as one line for people, in the arrow style; `None` for what is part of another line.
 pub fn line(entry: &Entry) -> Option<String> {
-    let text = match &entry.event {
-        Event::Call(call) => call_line(call),
-        Event::Delivery(delivery) => delivery_line(delivery),
-        Event::ConnectionFailed { peer, problem } => format!("--- {peer}: {problem}"),
-        Event::Reset { merchant: None } => "--- reset: every transaction is forgotten".into(),
-        Event::Reset { merchant: Some(merchant) } => format!("--- reset: what {merchant} did is forgotten"),
-        Event::Released { tid, .. } => format!("<-- the answer about {tid} leaves"),
-        Event::Awaits { tid, .. } => format!("--- {tid} waits for its payer, on the checkout page"),
-        Event::Payer { tid, act, .. } => format!("--- the payer of {tid} {act}"),
-        Event::Held { tid, waiting, until, .. } => {
-            format!("--- the postback of {tid} is held: {waiting} of {until} wait")
-        }
-        Event::Settled { tid, statusid, statusdesc, by_hand: true, .. } => {
-            format!("--- {tid} settled by hand: {statusid} {statusdesc}")
-        }
-        Event::Settled { .. } => return None,
-    };
-    let time = entry.at.to_string();
-    let time = time.split_once('T').map_or(&*time, |(_, time)| time);
-    Some(format!("{time} {}", printable(&text)))
+    if matches!(entry.event, Event::Settled { by_hand: false, .. }) {
+        return None;
+    }
+    let mut line = String::with_capacity(256);
+    write_line(entry, &mut line).expect("a string takes whatever is written");
+    match printable(&line) {
+        Cow::Borrowed(_) => Some(line),
+        Cow::Owned(safe) => Some(safe),
+    }
 }
 
-fn call_line(call: &CallRecord) -> String {
-    let mut line = String::from("-->");
-    for part in [call.action.word(), &call.refid, &call.summary] {
-        if !part.is_empty() {
-            line = line + " " + part;
+fn write_line(entry: &Entry, line: &mut String) -> std::fmt::Result {
+    entry.at.write_time_of_day(line)?;
+    line.push(' ');
+    match &entry.event {
+        Event::Call(call) => write_call(call, line)?,
+        Event::Delivery(delivery) => line.push_str(&delivery_line(delivery)),
+        Event::ConnectionFailed { peer, problem } => write!(line, "--- {peer}: {problem}")?,
+        Event::Reset { merchant: None } => line.push_str("--- reset: every transaction is forgotten"),
+        Event::Reset { merchant: Some(merchant) } => write!(line, "--- reset: what {merchant} did is forgotten")?,
+        Event::Released { tid, .. } => write!(line, "<-- the answer about {tid} leaves")?,
+        Event::Awaits { tid, .. } => write!(line, "--- {tid} waits for its payer, on the checkout page")?,
+        Event::Payer { tid, act, .. } => write!(line, "--- the payer of {tid} {act}")?,
+        Event::Held { tid, waiting, until, .. } => {
+            write!(line, "--- the postback of {tid} is held: {waiting} of {until} wait")?;
+        }
+        Event::Settled { tid, statusid, statusdesc, .. } => {
+            write!(line, "--- {tid} settled by hand: {statusid} {statusdesc}")?;
         }
     }
-    line = format!("{line} from {}: {} {}", call.peer, call.code, call.reply);
+    Ok(())
+}
+
+fn write_call(call: &CallRecord, line: &mut String) -> std::fmt::Result {
+    line.push_str("-->");
+    for part in [call.action.word(), &call.refid, &call.summary] {
+        if !part.is_empty() {
+            line.extend([" ", part]);
+        }
+    }
+    write!(line, " from {}: ", call.peer)?;
+    line.extend([&*call.code, " ", &call.reply]);
     if !call.tid.is_empty() {
-        line = line + " " + &call.tid;
+        line.extend([" ", &call.tid]);
     }
     match &call.decision {
         Some(Decision { scenario, choice: Choice::Chaos, .. }) => {
-            line = format!("{line} ({scenario} by chaos; again with the header X-KPay-Sandbox-Scenario: {scenario})");
+            line.extend([" (", scenario, " by chaos; again with the header X-KPay-Sandbox-Scenario: ", scenario, ")"]);
         }
-        Some(Decision { scenario, choice: Choice::Default, .. }) => line = format!("{line} ({scenario})"),
-        Some(Decision { scenario, choice, .. }) => line = format!("{line} ({scenario} {choice})"),
+        Some(Decision { scenario, choice: Choice::Default, .. }) => line.extend([" (", scenario, ")"]),
+        Some(Decision { scenario, choice, .. }) => line.extend([" (", scenario, " ", choice.words(), ")"]),
         None => {}
     }
     if !call.fault.is_empty() {
-        line = line + ", on its way: " + &call.fault;
+        line.extend([", on its way: ", &call.fault]);
     }
     if let Some(refusal) = &call.refusal {
-        line = line + " because " + &refusal.reason;
+        line.extend([" because ", &refusal.reason]);
     }
-    line
+    Ok(())
 }
 
 fn delivery_line(delivery: &Delivery) -> String {
@@ -153,7 +166,8 @@ pub fn whole(entry: &Entry) -> Value {
     let mut object = self::entry(entry);
     match &entry.event {
         Event::Call(call) => {
-            object["request"] = json!({ "head": call.head, "body": String::from_utf8_lossy(&call.body) });
+            object["request"] =
+                json!({ "head": call.request.head(), "body": String::from_utf8_lossy(call.request.body()) });
         }
         Event::Delivery(found) => {
             let whole = delivery(found);

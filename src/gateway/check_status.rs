@@ -54,7 +54,7 @@ impl Gateway {
                 let refusal = Refusal { code, reason };
                 let statusmsg = refused.statusmsg.as_deref().filter(|_| account.profile.statusmsg);
                 let body = wire::refused(code, table, statusmsg, &self.ids.authkey(), &record.tid, &record.refid);
-                self.journal.add(now, Event::Call(Box::new(record.refused(&refusal, table))));
+                self.journal.add(now, Event::Call(Arc::new(record.refused(&refusal, table))));
                 Answered { body, refusal: Some(refusal), fault: None, ticket: None }
             }
             None => self.tell_status(position, phase, record, now),
@@ -78,14 +78,14 @@ impl Gateway {
         let told = Told::of(transaction, phase.and_then(|phase| phase.status.as_ref()));
         let body = wire::status(transaction, told);
         let record = CallRecord { code: told.statusid.into(), reply: told.statusdesc.into(), ..record };
-        self.journal.add(now, Event::Call(Box::new(record)));
+        self.journal.add(now, Event::Call(Arc::new(record)));
         Answered { body, refusal: None, fault: None, ticket: None }
     }
 
     fn not_found(&mut self, account: &Account, reason: String, record: CallRecord, now: Timestamp) -> Answered {
         let refusal = Refusal { code: ReturnCode::TransactionNotFound, reason };
         let record = record.refused(&refusal, account.profile.codes);
-        self.journal.add(now, Event::Call(Box::new(record)));
+        self.journal.add(now, Event::Call(Arc::new(record)));
         Answered { body: wire::not_found(), refusal: Some(refusal), fault: None, ticket: None }
     }
 }

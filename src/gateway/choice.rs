@@ -1,7 +1,6 @@
 //! Which scenario a payment follows, and why: the first rule that applies.
 
 use std::collections::{HashMap, VecDeque};
-use std::fmt;
 use std::sync::Arc;
 
 use rand::Rng;
@@ -36,9 +35,10 @@ pub enum Choice {
     Default,
 }
 
-impl fmt::Display for Choice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Choice {
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
             Choice::Next => "by the next queue",
             Choice::Header => "by the request's header",
             Choice::When => "by its `when`",
@@ -46,7 +46,7 @@ impl fmt::Display for Choice {
             Choice::Merchant => "as the merchant's own",
             Choice::Setting => "by --scenario",
             Choice::Default => "by default",
-        })
+        }
     }
 }
 

@@ -12,22 +12,35 @@ use super::timestamp::Timestamp;
 pub struct Ids {
     random: ChaCha8Rng,
     counter: u64,
-    checkout_offset: u64,
+    checkout_offset: CheckoutIds,
     seeded: bool,
+}
+
+/// The checkout ids of one run: which payment has which.
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct CheckoutIds {
+    offset: u64,
 }
 
 /// Checkout ids have eleven digits.
 const CHECKOUT_IDS: u64 = 100_000_000_000;
 /// Coprime to [`CHECKOUT_IDS`]: stepping by it meets every id once before any comes again.
 const CHECKOUT_STEP: u64 = 61_803_398_873;
+/// What undoes a step: their product is 1 modulo [`CHECKOUT_IDS`].
+const CHECKOUT_STEP_BACK: u64 = 90_926_872_937;
 /// With a seed, the seconds in a tid count from here instead of telling the time, so that they repeat: 2025-01-01.
 const SEEDED_SECONDS: u64 = 1_735_689_600;
+/// Below the numbers in plain tids.
+const PLAIN_FIRST: u64 = 697_000;
+/// Below the numbers in those with `KPY`.
+const KPY_FIRST: u64 = 50_117_000;
 
 impl Ids {
     /// Ids from a seed; `repeatable` ones do not hold the time of day.
     pub fn new(seed: u64, repeatable: bool) -> Ids {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let checkout_offset = random.random_range(0..CHECKOUT_IDS);
+        let checkout_offset = CheckoutIds { offset: random.random_range(0..CHECKOUT_IDS) };
         Ids { random, counter: 0, checkout_offset, seeded: repeatable }
     }
 
@@ -36,12 +49,20 @@ impl Ids {
         self.counter += 1;
         let seconds = if self.seeded { SEEDED_SECONDS + self.counter } else { now.unix_seconds() };
         let tid = match form {
-            TidForm::Plain => format_compact!("E{}{seconds}", 697_000 + self.counter),
-            TidForm::Kpy => format_compact!("E{}KPY{seconds}", 50_117_000 + self.counter),
+            TidForm::Plain => format_compact!("E{}{seconds}", PLAIN_FIRST + self.counter),
+            TidForm::Kpy => format_compact!("E{}KPY{seconds}", KPY_FIRST + self.counter),
         };
-        let steps = u128::from(self.counter) * u128::from(CHECKOUT_STEP) + u128::from(self.checkout_offset);
-        let checkout = format_compact!("A{:011}", steps % u128::from(CHECKOUT_IDS));
-        (tid, checkout)
+        (tid, self.checkout_offset.id(self.counter))
+    }
+
+    /// The run's checkout ids.
+    pub fn checkouts(&self) -> CheckoutIds {
+        self.checkout_offset
+    }
+
+    /// Whether so many transactions, and no more, have got theirs.
+    pub(super) fn comes_after(&self, transactions: usize) -> bool {
+        self.counter == transactions as u64
     }
 
     /// 26 characters of `0-9a-v`, new for each call.
@@ -59,5 +80,55 @@ impl Ids {
     /// Ten digits.
     pub fn momtransactionid(&mut self) -> CompactString {
         self.random.random_range(2_000_000_000_u64..3_000_000_000).to_compact_string()
+    }
+}
+
+/// The payments, counted from 1, that this may be the tid of: a plain one does not say how many of its digits tell the
+/// time, mostly ten.
+pub fn numbers_of_tid(tid: &str) -> impl Iterator<Item = u64> {
+    let digits = tid.strip_prefix('E').unwrap_or_default();
+    let counted = |number: &str, first| number.parse::<u64>().ok()?.checked_sub(first);
+    let with_kpy = digits.split_once("KPY").and_then(|(number, _)| counted(number, KPY_FIRST));
+    let plain = [10, 11, 12, 9, 8, 7, 6, 5, 4, 3, 2, 1].into_iter();
+    let plain = plain.filter_map(move |seconds| {
+        counted(digits.split_at_checked(digits.len().checked_sub(seconds)?)?.0, PLAIN_FIRST)
+    });
+    with_kpy.into_iter().chain(plain)
+}
+
+impl CheckoutIds {
+    /// The id of a payment, counted from 1.
+    fn id(self, number: u64) -> CompactString {
+        let steps = u128::from(number) * u128::from(CHECKOUT_STEP) + u128::from(self.offset);
+        format_compact!("A{:011}", steps % u128::from(CHECKOUT_IDS))
+    }
+
+    /// The payment, counted from 1, that this is the checkout id of, or may become it.
+    pub fn number(self, id: &str) -> Option<u64> {
+        let digits = id.strip_prefix('A').filter(|digits| digits.len() == 11)?;
+        let steps = digits.parse::<u64>().ok()? + CHECKOUT_IDS - self.offset % CHECKOUT_IDS;
+        u64::try_from(u128::from(steps) * u128::from(CHECKOUT_STEP_BACK) % u128::from(CHECKOUT_IDS)).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_tells_its_payment() {
+        for (repeatable, form) in [(true, TidForm::Plain), (false, TidForm::Plain), (false, TidForm::Kpy)] {
+            for seconds in [0, 7, 1_800_000_000, 253_402_300_799] {
+                let mut ids = Ids::new(seconds, repeatable);
+                for number in 1..2000 {
+                    let (tid, checkout) = ids.transaction(form, Timestamp::from_unix_seconds(seconds));
+                    assert!(numbers_of_tid(&tid).any(|told| told == number), "{tid}");
+                    assert_eq!(ids.checkouts().number(&checkout), Some(number), "{checkout}");
+                }
+            }
+        }
+        for none in ["", "E", "EKPY", "E1", "é", "Eééééééééééé"] {
+            assert_eq!(numbers_of_tid(none).count(), 0, "{none}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The numbered, bounded record of what happened. Log, dashboard and coverage are readers of it.
 
-use compact_str::CompactString;
+use compact_str::{CompactString, ToCompactString};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::call::{Body, Call, Refusal};
 use super::checkout::Act;
 use super::choice::Choice;
+use super::kept_request::KeptRequest;
 use super::masking;
 use super::postback::Delivery;
 use super::return_code::{CodeTable, Grade};
@@ -33,7 +34,7 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// A call reached the endpoint and was answered.
-    Call(Box<CallRecord>),
+    Call(Arc<CallRecord>),
     /// An answer that had been kept back left.
     Released {
         /// Whose.
@@ -147,11 +148,8 @@ pub struct CallRecord {
     pub fault: Cow<'static, str>,
     /// Why it was refused; its code also knows its grade.
     pub refusal: Option<Refusal>,
-    /// Its request line and headers, secrets masked. Shared with readers, as the body is.
-    pub head: Arc<str>,
-    /// Its body, secrets masked; empty when it was too large to be read.
-    #[serde(with = "super::postback::text_or_bytes")]
-    pub body: Arc<[u8]>,
+    /// What was sent, secrets masked.
+    pub request: KeptRequest,
 }
 
 /// Which scenario was chosen, and why.
@@ -181,10 +179,9 @@ impl CallRecord {
             decision: None,
             fault: Cow::Borrowed(""),
             refusal: None,
-            head: call.head.into(),
-            body: match call.body {
-                Body::Whole(body) => masking::body(body, message),
-                Body::TooLarge(_) => Arc::default(),
+            request: match call.body {
+                Body::Whole(body) => KeptRequest::new(call.head, &masking::body(body, message)),
+                Body::TooLarge(_) => KeptRequest::new(call.head, b""),
             },
         }
     }
@@ -198,7 +195,7 @@ impl CallRecord {
     /// With a refusal, and what is answered with it.
     pub(super) fn refused(self, refusal: &Refusal, table: CodeTable) -> CallRecord {
         CallRecord {
-            code: refusal.code.number(table).to_string().into(),
+            code: refusal.code.number(table).to_compact_string(),
             reply: refusal.code.reply(table).into(),
             refusal: Some(refusal.clone()),
             ..self
@@ -334,8 +331,7 @@ impl Entry {
                     + call.tid.len()
                     + call.summary.len()
                     + reason
-                    + call.head.len()
-                    + call.body.len()
+                    + call.request.len()
                     + 96
             }
             Event::Settled { tid, statusdesc, .. } => tid.len() + statusdesc.len() + 16,

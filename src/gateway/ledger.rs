@@ -1,11 +1,13 @@
-//! All transactions, found by tid, by checkout id, and by merchant and refid. It grows without a pause: no part of it
+//! All transactions, found by merchant and refid, and by tid and checkout id, which tell their places. It grows without a pause: no part of it
 //! is ever copied or rehashed as a whole.
 
+use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
+use super::ids::{CheckoutIds, numbers_of_tid};
 use super::transaction::Transaction;
 use super::values::excerpt;
 
@@ -30,19 +32,12 @@ fn share<T: PartialEq>(own: &mut Arc<T>, other: &Arc<T>) {
     }
 }
 
-/// The digits of a checkout id: a letter and eleven of them.
-fn checkout_number(id: &str) -> Option<u64> {
-    let digits = id.strip_prefix('A').filter(|digits| digits.len() == 11)?;
-    if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
-}
-
 /// The transactions of this run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ledger {
     places: Places,
+    checkouts: CheckoutIds,
     hasher: DefaultHashBuilder,
-    by_tid: Index,
-    by_checkout: Index,
     by_refid: Index,
     /// Each merchant's places, forgotten ones among them.
     by_merchant: HashMap<Arc<str>, Vec<Position>>,
@@ -54,7 +49,9 @@ const SEGMENT: usize = 256;
 /// Transactions in pieces of memory that are never moved; a piece whose transactions are all forgotten is given back.
 #[derive(Debug, Default)]
 struct Places {
-    segments: Vec<Segment>,
+    segments: VecDeque<Segment>,
+    /// How many of the first segments are gone.
+    gone: usize,
     count: usize,
 }
 
@@ -69,39 +66,57 @@ impl Places {
     fn push(&mut self, transaction: Option<Transaction>) -> Position {
         let position = Position::at(self.count);
         if self.count.is_multiple_of(SEGMENT) {
-            self.segments.push(Segment { slots: Vec::with_capacity(SEGMENT), live: 0 });
+            self.segments.push_back(Segment { slots: Vec::with_capacity(SEGMENT), live: 0 });
         }
         self.count += 1;
-        if let Some(segment) = self.segments.last_mut() {
+        if let Some(segment) = self.segments.back_mut() {
             segment.live += usize::from(transaction.is_some());
             segment.slots.push(transaction);
-            segment.give_back();
         }
+        self.give_back(position.0 as usize);
         position
     }
 
     fn get(&self, place: usize) -> Option<&Transaction> {
-        self.segments.get(place / SEGMENT)?.slots.get(place % SEGMENT)?.as_ref()
+        self.segments.get(self.segment(place)?)?.slots.get(place % SEGMENT)?.as_ref()
     }
 
     fn get_mut(&mut self, place: usize) -> Option<&mut Transaction> {
-        self.segments.get_mut(place / SEGMENT)?.slots.get_mut(place % SEGMENT)?.as_mut()
+        let segment = self.segment(place)?;
+        self.segments.get_mut(segment)?.slots.get_mut(place % SEGMENT)?.as_mut()
     }
 
     fn take(&mut self, place: usize) -> Option<Transaction> {
-        let segment = self.segments.get_mut(place / SEGMENT)?;
+        let index = self.segment(place)?;
+        let segment = self.segments.get_mut(index)?;
         let taken = segment.slots.get_mut(place % SEGMENT)?.take();
         segment.live -= usize::from(taken.is_some());
-        segment.give_back();
+        self.give_back(place);
         taken
+    }
+
+    /// Which of the segments that are left has this place, if any.
+    fn segment(&self, place: usize) -> Option<usize> {
+        (place / SEGMENT).checked_sub(self.gone)
+    }
+
+    /// Gives the memory of this place's segment back, when no more can come to be or stay in it.
+    fn give_back(&mut self, place: usize) {
+        let segment = self.segment(place).and_then(|index| self.segments.get_mut(index));
+        if let Some(segment) = segment.filter(|segment| segment.is_over()) {
+            segment.slots = Vec::new();
+        }
+        while self.segments.front().is_some_and(Segment::is_over) {
+            self.segments.pop_front();
+            self.gone += 1;
+        }
     }
 }
 
 impl Segment {
-    fn give_back(&mut self) {
-        if self.live == 0 && self.slots.len() == SEGMENT {
-            self.slots = Vec::new();
-        }
+    /// Full once, and all of it forgotten.
+    fn is_over(&self) -> bool {
+        self.live == 0 && (self.slots.len() == SEGMENT || self.slots.capacity() == 0)
     }
 }
 
@@ -156,21 +171,27 @@ impl Index {
 }
 
 impl Ledger {
+    /// An empty ledger of payments with these checkout ids.
+    pub(super) fn new(checkouts: CheckoutIds) -> Ledger {
+        let (places, by_refid) = (Places::default(), Index::default());
+        Ledger { places, checkouts, hasher: DefaultHashBuilder::default(), by_refid, by_merchant: HashMap::new() }
+    }
+
     /// The ledger of these transactions; the error says which cannot be.
-    pub(super) fn restored(transactions: Vec<Option<Transaction>>) -> Result<Ledger, String> {
-        let mut ledger = Ledger::default();
+    pub(super) fn restored(transactions: Vec<Option<Transaction>>, checkouts: CheckoutIds) -> Result<Ledger, String> {
+        let mut ledger = Ledger::new(checkouts);
         for transaction in transactions {
             let Some(mut transaction) = transaction else {
                 ledger.places.push(None);
                 continue;
             };
-            let order = &transaction.order;
-            if ledger.position(&transaction.tid).is_some() {
-                return Err(format!("the tid {} stands there twice", excerpt(&transaction.tid)));
+            let Transaction { order, tid, checkout, .. } = &transaction;
+            let number = ledger.places.count as u64 + 1;
+            if !numbers_of_tid(tid).any(|told| told == number) {
+                return Err(format!("the tid {} is not the one of payment {number}", excerpt(tid)));
             }
-            let checkout = &transaction.checkout;
-            if checkout_number(checkout).is_none() || ledger.position_by_checkout(checkout).is_some() {
-                return Err(format!("the checkout id {} is none, or stands there twice", excerpt(checkout)));
+            if checkouts.number(checkout) != Some(number) {
+                return Err(format!("the checkout id {} is not the one of payment {number}", excerpt(checkout)));
             }
             if ledger.by_refid(&order.merchant, &order.refid).is_some() {
                 return Err(format!("the refid {} stands there twice", excerpt(&order.refid)));
@@ -196,10 +217,6 @@ impl Ledger {
     /// Takes a transaction in. That its refid is free was checked at admission.
     pub fn insert(&mut self, transaction: Transaction) -> Position {
         let position = Position::at(self.places.count);
-        self.by_tid.insert(self.hasher.hash_one(&*transaction.tid), position);
-        if let Some(number) = checkout_number(&transaction.checkout) {
-            self.by_checkout.insert(self.hasher.hash_one(number), position);
-        }
         let order = &transaction.order;
         self.by_refid.insert(self.hasher.hash_one((&*order.merchant, &*order.refid)), position);
         self.by_merchant.entry_ref(&order.merchant).or_default().push(position);
@@ -218,8 +235,13 @@ impl Ledger {
 
     /// Where the transaction with this tid is.
     pub fn position(&self, tid: &str) -> Option<Position> {
-        self.by_tid
-            .find(self.hasher.hash_one(tid), |position| self.get(position).is_some_and(|found| *found.tid == *tid))
+        numbers_of_tid(tid).find_map(|number| self.nth(number, |found| *found.tid == *tid))
+    }
+
+    /// Where the payment of this number is, counted from 1, if it is the one that is looked for.
+    fn nth(&self, number: u64, is_it: impl Fn(&Transaction) -> bool) -> Option<Position> {
+        let position = Position(u32::try_from(number.checked_sub(1)?).ok()?);
+        self.get(position).filter(|found| is_it(found)).map(|_| position)
     }
 
     /// The transaction with this tid, whoever's it is.
@@ -229,8 +251,7 @@ impl Ledger {
 
     /// Where the transaction with this checkout id is.
     pub(super) fn position_by_checkout(&self, id: &str) -> Option<Position> {
-        let hash = self.hasher.hash_one(checkout_number(id)?);
-        self.by_checkout.find(hash, |position| self.get(position).is_some_and(|found| *found.checkout == *id))
+        self.nth(self.checkouts.number(id)?, |found| *found.checkout == *id)
     }
 
     /// The transaction with this checkout id.
@@ -284,12 +305,8 @@ impl Ledger {
     pub(super) fn forget_merchant(&mut self, merchant: &str) {
         for position in self.by_merchant.remove(merchant).unwrap_or_default() {
             if let Some(forgotten) = self.places.take(position.0 as usize) {
-                self.by_tid.remove(self.hasher.hash_one(&*forgotten.tid), position);
                 let refid = (&*forgotten.order.merchant, &*forgotten.order.refid);
                 self.by_refid.remove(self.hasher.hash_one(refid), position);
-                if let Some(number) = checkout_number(&forgotten.checkout) {
-                    self.by_checkout.remove(self.hasher.hash_one(number), position);
-                }
             }
         }
     }

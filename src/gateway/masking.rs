@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::card::luhn;
 use super::wire::Message;
@@ -42,7 +41,7 @@ pub fn head<'a>(
 
 /// A body as it may be kept: without the values of fields that hold secrets, and without card numbers where KPay has
 /// no field for them.
-pub(super) fn body(body: &[u8], message: Option<&Message<'_>>) -> Arc<[u8]> {
+pub(super) fn body<'a>(body: &'a [u8], message: Option<&Message<'_>>) -> Cow<'a, [u8]> {
     let Some(message) = message else {
         return without_secrets(&String::from_utf8_lossy(body)).into_bytes().into();
     };
@@ -57,7 +56,7 @@ pub(super) fn body(body: &[u8], message: Option<&Message<'_>>) -> Arc<[u8]> {
             kept.to_mut().splice(range, masked.into_bytes());
         }
     }
-    Arc::from(&*kept)
+    kept
 }
 
 /// Where in a body a part of it stands.

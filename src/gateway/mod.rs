@@ -15,6 +15,7 @@ pub mod checkout;
 pub mod choice;
 pub mod ids;
 pub mod journal;
+pub mod kept_request;
 pub mod ledger;
 pub mod masking;
 pub mod merchant;
@@ -166,10 +167,10 @@ impl Gateway {
             rules: settings.rules.clone(),
             repertoire: settings.repertoire.clone(),
             ids: settings.ids.clone(),
+            ledger: Ledger::new(settings.ids.checkouts()),
             disorder: ChaCha8Rng::seed_from_u64(settings.disorder_seed),
             settings,
             chooser: Chooser::default(),
-            ledger: Ledger::default(),
             agenda: Agenda::default(),
             journal: Journal::default(),
             generation: 0,
@@ -307,7 +308,7 @@ impl Gateway {
         let body = wire::refused(refusal.code, table, None, &authkey, "", &refid);
         self.journal.add(
             now,
-            Event::Call(Box::new(CallRecord {
+            Event::Call(Arc::new(CallRecord {
                 action: message.map_or(Action::Unknown, Message::action),
                 merchant: account.map(|account| Arc::clone(&account.merchant.username)),
                 refid: refid.into(),

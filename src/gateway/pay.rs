@@ -50,19 +50,19 @@ impl Gateway {
         let transaction = self.transaction(position);
         let tid = transaction.tid.clone();
         let body = wire::with_fields(body, &scenario.answer.fields, transaction);
-        let record =
-            CallRecord { tid: tid.clone(), ..payment_record((call, message), &transaction.order, (&scenario, choice)) };
-        let (code, reply) = match (&refusal, &transaction.outcome) {
+        let mut record = payment_record((call, message), &transaction.order, (&scenario, choice));
+        record.tid.clone_from(&tid);
+        (record.code, record.reply) = match (&refusal, &transaction.outcome) {
             (Some(refusal), _) => {
                 let table = account.profile.codes;
-                (refusal.code.number(table), refusal.code.reply(table).into())
+                (refusal.code.number(table).to_compact_string(), refusal.code.reply(table).into())
             }
-            (None, Some(outcome)) => (0, CompactString::from(&*outcome.statusdesc)),
-            (None, None) => (0, "PENDING".into()),
+            (None, Some(outcome)) => ("0".into(), CompactString::from(&*outcome.statusdesc)),
+            (None, None) => ("0".into(), "PENDING".into()),
         };
+        record.refusal.clone_from(&refusal);
         let ticket = scenario.answer.wait.map(|wait| self.keep_back(&account.merchant.username, &tid, wait, now));
-        let record = CallRecord { code: code.to_compact_string(), reply, refusal: refusal.clone(), ..record };
-        self.journal.add(now, Event::Call(Box::new(record)));
+        self.journal.add(now, Event::Call(Arc::new(record)));
         self.schedule(position, now);
         Answered { body, refusal, fault: scenario.answer.fault.clone(), ticket }
     }
@@ -122,14 +122,9 @@ impl Gateway {
         let statusmsg = refused.statusmsg.as_deref().filter(|_| account.profile.statusmsg);
         let body = wire::refused(code, table, statusmsg, &self.ids.authkey(), "", &order.refid);
         let body = wire::with_order_placeholders(order, |own| wire::changed(body, &scenario.answer.fields, own));
-        let record = CallRecord {
-            code: code.number(table).to_string().into(),
-            reply: code.reply(table).into(),
-            refusal: Some(refusal.clone()),
-            ..payment_record((call, message), order, chosen)
-        };
+        let record = payment_record((call, message), order, chosen).refused(&refusal, table);
         let ticket = scenario.answer.wait.map(|wait| self.keep_back(&order.merchant, "", wait, now));
-        self.journal.add(now, Event::Call(Box::new(record)));
+        self.journal.add(now, Event::Call(Arc::new(record)));
         Answered { body, refusal: Some(refusal), fault: scenario.answer.fault.clone(), ticket }
     }
 
@@ -190,14 +185,13 @@ fn payment_record(
     order: &Order,
     (scenario, choice): (&Scenario, Choice),
 ) -> CallRecord {
-    CallRecord {
-        action: Action::Pay,
-        merchant: Some(Arc::clone(&order.merchant)),
-        refid: order.refid.clone(),
-        msisdn: order.msisdn.clone(),
-        summary: format_compact!("{} {} {}", order.amount, order.currency, order.method.word()),
-        decision: Some(Chosen { scenario: scenario.name.clone(), grade: scenario.grade, choice }),
-        fault: scenario.answer.fault.as_ref().map_or_else(Default::default, |fault| fault.word().into()),
-        ..CallRecord::new(call, Some(message))
-    }
+    let mut record = CallRecord::new(call, Some(message));
+    record.action = Action::Pay;
+    record.merchant = Some(Arc::clone(&order.merchant));
+    record.refid.clone_from(&order.refid);
+    record.msisdn.clone_from(&order.msisdn);
+    record.summary = format_compact!("{} {} {}", order.amount, order.currency, order.method.word());
+    record.decision = Some(Chosen { scenario: scenario.name.clone(), grade: scenario.grade, choice });
+    record.fault = scenario.answer.fault.as_ref().map_or_else(Default::default, |fault| fault.word().into());
+    record
 }

@@ -94,7 +94,11 @@ impl Gateway {
         if !state.agenda.iter().all(|(_, due)| sound(due)) || !held_sound {
             return Err("agenda: it names a transaction that is not there".into());
         }
-        let ledger = Ledger::restored(state.transactions).map_err(|why| format!("transactions: {why}"))?;
+        let ledger = Ledger::restored(state.transactions, state.ids.checkouts())
+            .map_err(|why| format!("transactions: {why}"))?;
+        if !state.ids.comes_after(slots) {
+            return Err("ids: they have not counted the transactions".into());
+        }
         let generation = self.generation + 1;
         let mut agenda = Agenda::default();
         for (at, due) in state.agenda {

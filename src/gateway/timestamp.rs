@@ -50,6 +50,13 @@ impl Timestamp {
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
+
+    /// Writes the hour and what is below it, as `Display` has them: `12:00:00.000Z`.
+    pub fn write_time_of_day(self, into: &mut impl fmt::Write) -> fmt::Result {
+        let millis = self.0 / 1000 % 86_400_000;
+        let (seconds, millis) = (millis / 1000, millis % 1000);
+        write!(into, "{:02}:{:02}:{:02}.{millis:03}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    }
 }
 
 /// RFC 3339 in UTC with milliseconds: `2026-01-31T12:00:00.000Z`.

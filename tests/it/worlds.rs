@@ -138,8 +138,10 @@ fn a_world_that_cannot_be_is_refused_and_nothing_changes() {
                 let one = state["transactions"][0].clone();
                 state["transactions"].as_array_mut().unwrap().push(one)
             }),
-            "twice",
+            "is not the one of payment 2",
         ),
+        (broken(|state| state["transactions"][0]["checkout"] = json!("A00000000000")), "checkout id A00000000000"),
+        (broken(|state| state["ids"]["counter"] = json!(7)), "ids: "),
         (broken(|state| state["merchants"][0]["username"] = json!("a:b")), "username"),
         (broken(|state| state["merchants"][0]["profile"] = json!("none")), "profile"),
         (

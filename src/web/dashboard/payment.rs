@@ -73,7 +73,7 @@ fn read(gateway: &Gateway, frame: Frame, tid: &str) -> Option<Page> {
         ("Amount", format!("{} {}", order.amount, order.currency)),
         ("Method", order.method.word().to_owned()),
         ("Made at", second(found.created)),
-        ("Scenario", format!("{} ({})", found.scenario.name, found.choice)),
+        ("Scenario", format!("{} ({})", found.scenario.name, found.choice.words())),
         ("returl", order.returl.to_string()),
         ("redirecturl", order.redirecturl.to_string()),
     ];
@@ -141,7 +141,7 @@ fn show_call(moment: &mut Moment, call: &CallRecord) {
     let action = if call.action.word().is_empty() { "a call" } else { call.action.word() };
     moment.title = format!("{action} answered {} {}", call.code, call.reply);
     if let Some(decision) = &call.decision {
-        moment.words = format!("Follows {} {}.", decision.scenario, decision.choice);
+        moment.words = format!("Follows {} {}.", decision.scenario, decision.choice.words());
     }
     if !call.fault.is_empty() {
         moment.words = format!("{} On its way: {}.", moment.words, call.fault);
@@ -154,8 +154,8 @@ fn show_call(moment: &mut Moment, call: &CallRecord) {
     if let Some(grade) = call.grade() {
         moment.words = format!("{} ({})", moment.words, format!("{grade:?}").to_lowercase());
     }
-    let body = String::from_utf8_lossy(&call.body);
-    moment.texts = vec![("Request", format!("from {}\n{}\n{body}", call.peer, call.head))];
+    let body = String::from_utf8_lossy(call.request.body());
+    moment.texts = vec![("Request", format!("from {}\n{}\n{body}", call.peer, call.request.head()))];
 }
 
 fn show_delivery(moment: &mut Moment, delivery: &Delivery) {
