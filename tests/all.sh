@@ -42,6 +42,14 @@ cargo fmt --check
 step lints
 cargo clippy --locked --all-targets -- -D warnings
 shellcheck -x tests/*.sh benches/*.sh tests/clients/*.sh tests/reproduce/*.sh tests/security/*.sh examples/*.sh examples/*/*.sh .ci/run
+step "dependencies: licences, duplicates, sources, known vulnerabilities"
+cargo deny --version >/dev/null 2>&1 || cargo install --quiet --locked --debug cargo-deny
+cargo deny check licenses bans sources
+if cargo deny fetch db >/dev/null 2>&1; then
+  cargo deny check advisories
+else
+  echo "known vulnerabilities are not looked for: their database (github.com/RustSec/advisory-db) cannot be had here"
+fi
 step tests
 cargo test --locked
 step a random walk of a million operations
