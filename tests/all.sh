@@ -20,6 +20,7 @@ need go golang-go
 need pip3 python3-pip
 need python3 python3
 need shellcheck shellcheck
+need faketime faketime
 chromium() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
 chromium >/dev/null || packages+=(chromium)
 if ! command -v php >/dev/null || ! php -m | grep -qx curl; then packages+=(php-curl); fi
