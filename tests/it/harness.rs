@@ -7,6 +7,7 @@ use base64::Engine;
 use kpay_sandbox::clock::ClockMode;
 use kpay_sandbox::gateway::Timestamp;
 use kpay_sandbox::{Config, Sandbox, tls};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -84,10 +85,15 @@ impl Running {
 
 /// A client configuration that trusts the sandbox's CA only.
 pub(crate) fn trusting(sandbox: &Sandbox) -> ClientConfig {
+    trusting_with(sandbox, (*tls::provider()).clone())
+}
+
+/// The same, with a choice of cryptography.
+pub(crate) fn trusting_with(sandbox: &Sandbox, provider: CryptoProvider) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(sandbox.ca()).expect("ca.pem")).expect("a CA");
-    let builder = ClientConfig::builder_with_provider(tls::provider()).with_safe_default_protocol_versions().unwrap();
-    builder.with_root_certificates(roots).with_no_client_auth()
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider));
+    builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots).with_no_client_auth()
 }
 
 pub(crate) fn authorization() -> String {

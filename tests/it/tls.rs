@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::core::good_pay;
-use crate::harness::{Running, exchange, json_of, post, trusting};
+use crate::harness::{Running, exchange, json_of, post, trusting, trusting_with};
 
 #[tokio::test]
 async fn both_versions_are_spoken_and_sessions_are_resumed() {
@@ -32,6 +32,26 @@ async fn both_versions_are_spoken_and_sessions_are_resumed() {
             kinds.push(stream.get_ref().1.handshake_kind());
         }
         assert_eq!(kinds, [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)], "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_cheaper_suite_is_taken_whatever_the_client_names_first() {
+    let running = Running::start().await;
+    for offered in [&["AES_256", "AES_128"][..], &["AES_256"]] {
+        let mut provider = (*tls::provider()).clone();
+        let place = |suite: &rustls::SupportedCipherSuite| {
+            offered.iter().position(|name| suite.suite().as_str().is_some_and(|own| own.contains(name)))
+        };
+        provider.cipher_suites.retain(|suite| place(suite).is_some());
+        provider.cipher_suites.sort_by_key(place);
+        let config = trusting_with(&running.sandbox, provider);
+        let name = ServerName::try_from("localhost").unwrap();
+        let connector = TlsConnector::from(Arc::new(config));
+        let stream = connector.connect(name, running.connect_plain().await).await.unwrap();
+        let taken = stream.get_ref().1.negotiated_cipher_suite().unwrap().suite();
+        let cheapest = offered.last().unwrap();
+        assert!(taken.as_str().unwrap().contains(cheapest), "{taken:?} of {offered:?}");
     }
 }
 
