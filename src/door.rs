@@ -1,10 +1,12 @@
 //! The one door to all state: lock, read the clock, change, unlock, wake the scheduler, tell the watchers.
 //! Nothing else does any of these, and nothing is awaited under the lock.
 
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use crate::clock::{Clock, ClockMode};
 use crate::gateway::state::State;
@@ -16,8 +18,10 @@ pub struct Door {
     world: Mutex<World>,
     /// Something is due earlier than the scheduler knows.
     sooner: Notify,
-    /// The number of the journal's newest entry.
-    journal: watch::Sender<u64>,
+    /// How often the journal has grown.
+    changes: AtomicU64,
+    /// It has grown again.
+    changed: Notify,
 }
 
 #[derive(Debug)]
@@ -30,7 +34,8 @@ impl Door {
     /// A new gateway with its clock.
     pub fn new(settings: Settings, clock: Clock) -> Door {
         let world = World { gateway: Gateway::new(settings), clock };
-        Door { world: Mutex::new(world), sooner: Notify::new(), journal: watch::Sender::new(0) }
+        let (sooner, changes, changed) = (Notify::new(), AtomicU64::new(0), Notify::new());
+        Door { world: Mutex::new(world), sooner, changes, changed }
     }
 
     /// Changes the gateway.
@@ -38,14 +43,17 @@ impl Door {
         let mut world = self.lock();
         let now = world.clock.now();
         let due_before = world.gateway.next_due();
+        let last_before = world.gateway.journal().last();
         let result = change(&mut world.gateway, now);
         let due_after = world.gateway.next_due();
-        let last = world.gateway.journal().last();
+        let grown = world.gateway.journal().last() != last_before;
         drop(world);
         if due_after.is_some_and(|after| due_before.is_none_or(|before| after < before)) {
             self.sooner.notify_one();
         }
-        self.journal.send_if_modified(|known| std::mem::replace(known, last) != last);
+        if grown {
+            self.tell_watchers();
+        }
         result
     }
 
@@ -60,9 +68,14 @@ impl Door {
         look(&world.gateway, world.clock.now())
     }
 
-    /// Told of every new entry of the journal.
-    pub fn watch(&self) -> watch::Receiver<u64> {
-        self.journal.subscribe()
+    /// Told when the journal grows, from now on.
+    pub fn watch(&self) -> Watch<'_> {
+        Watch { door: self, seen: self.changes.load(Ordering::Acquire) }
+    }
+
+    fn tell_watchers(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
+        self.changed.notify_waiters();
     }
 
     /// Whether the clock stands still until it is advanced.
@@ -101,10 +114,9 @@ impl Door {
         world.gateway.restore(state)?;
         let mode = if world.clock.is_paused() { ClockMode::Paused } else { ClockMode::Running };
         world.clock = Clock::start(mode, Some(now), world.clock.speed());
-        let last = world.gateway.journal().last();
         drop(world);
         self.sooner.notify_one();
-        self.journal.send_replace(last);
+        self.tell_watchers();
         Ok(())
     }
 
@@ -137,5 +149,27 @@ impl Door {
     fn lock(&self) -> MutexGuard<'_, World> {
         // A change that panicked is a bug, reported where it happened; the others' payments go on.
         self.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Who waits for the journal to grow. (A channel of tokio's would take longer to tell that nobody waits.)
+#[derive(Debug)]
+pub struct Watch<'a> {
+    door: &'a Door,
+    seen: u64,
+}
+
+impl Watch<'_> {
+    /// Returns once it has grown since this last returned; at once if it has already.
+    pub async fn changed(&mut self) {
+        loop {
+            // Made before the look, so that what comes in between is not missed.
+            let told = pin!(self.door.changed.notified());
+            let changes = self.door.changes.load(Ordering::Acquire);
+            if std::mem::replace(&mut self.seen, changes) != changes {
+                return;
+            }
+            told.await;
+        }
     }
 }

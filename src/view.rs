@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
@@ -17,21 +18,21 @@ use crate::gateway::wire::Told;
 /// A `pay` that is accepted: what newcomers paste, and what stands beside one that lacks something.
 pub const SAMPLE_PAYMENT: &str = r#"{"action":"pay","msisdn":"0783300000","email":"customer@example.rw","details":"order","refid":"ORDER-1","amount":5000,"currency":"RWF","cname":"Jane Customer","cnumber":"CUST-1","pmethod":"momo","retailerid":"02","returl":"http://localhost:3000/postback","redirecturl":"https://shop.example/thanks","bankid":"63510"}"#;
 
-/// An entry as one line for people, in the arrow style; `None` for what is part of another line.
-pub fn line(entry: &Entry) -> Option<String> {
+/// Writes an entry as one line for people, in the arrow style; nothing for what is part of another line.
+pub fn write_line(entry: &Entry, text: &mut String) {
     if matches!(entry.event, Event::Settled { by_hand: false, .. }) {
-        return None;
+        return;
     }
-    let mut line = String::with_capacity(256);
-    write_line(entry, &mut line).expect("a string takes whatever is written");
-    match printable(&line) {
-        Cow::Borrowed(_) => Some(line),
-        Cow::Owned(safe) => Some(safe),
+    let start = text.len();
+    write_entry(entry, text).expect("a string takes whatever is written");
+    if let Cow::Owned(safe) = printable(&text[start..]) {
+        text.replace_range(start.., &safe);
     }
+    text.push('\n');
 }
 
-fn write_line(entry: &Entry, line: &mut String) -> std::fmt::Result {
-    entry.at.write_time_of_day(line)?;
+fn write_entry(entry: &Entry, line: &mut String) -> std::fmt::Result {
+    entry.at.write_time_of_day(line);
     line.push(' ');
     match &entry.event {
         Event::Call(call) => write_call(call, line)?,
@@ -59,8 +60,9 @@ fn write_call(call: &CallRecord, line: &mut String) -> std::fmt::Result {
             line.extend([" ", part]);
         }
     }
-    write!(line, " from {}: ", call.peer)?;
-    line.extend([&*call.code, " ", &call.reply]);
+    line.push_str(" from ");
+    write_address(call.peer, line)?;
+    line.extend([": ", &*call.code, " ", &call.reply]);
     if !call.tid.is_empty() {
         line.extend([" ", &call.tid]);
     }
@@ -77,6 +79,18 @@ fn write_call(call: &CallRecord, line: &mut String) -> std::fmt::Result {
     }
     if let Some(refusal) = &call.refusal {
         line.extend([" because ", &refusal.reason]);
+    }
+    Ok(())
+}
+
+/// As `Display` has it, of which a line's time would go into the numbers of an IPv4 address.
+fn write_address(address: IpAddr, line: &mut String) -> std::fmt::Result {
+    let IpAddr::V4(address) = address else { return write!(line, "{address}") };
+    for (index, octet) in address.octets().into_iter().enumerate() {
+        if index > 0 {
+            line.push('.');
+        }
+        line.push_str(itoa::Buffer::new().format(octet));
     }
     Ok(())
 }
@@ -293,7 +307,8 @@ pub fn lost(count: u64, json: bool) -> String {
 /// Control characters would let a caller write lines of its own into a log or colour a terminal, and those that turn
 /// the direction of writing would let it show a line otherwise than it is.
 fn printable(text: &str) -> Cow<'_, str> {
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+    // All bytes are looked at, which takes less time than to stop at the first.
+    if text.bytes().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~')) {
         return Cow::Borrowed(text);
     }
     let turns =

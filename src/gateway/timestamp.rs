@@ -52,10 +52,17 @@ impl Timestamp {
     }
 
     /// Writes the hour and what is below it, as `Display` has them: `12:00:00.000Z`.
-    pub fn write_time_of_day(self, into: &mut impl fmt::Write) -> fmt::Result {
+    pub fn write_time_of_day(self, into: &mut String) {
         let millis = self.0 / 1000 % 86_400_000;
-        let (seconds, millis) = (millis / 1000, millis % 1000);
-        write!(into, "{:02}:{:02}:{:02}.{millis:03}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
+        let (hours, minutes, seconds) = (millis / 3_600_000, millis / 60_000 % 60, millis / 1000 % 60);
+        let (tens, ones) = ([hours / 10, minutes / 10, seconds / 10], [hours, minutes, seconds]);
+        let mut text = *b"00:00:00.000Z";
+        for part in 0..3 {
+            text[part * 3] += (tens[part] % 10) as u8;
+            text[part * 3 + 1] += (ones[part] % 10) as u8;
+            text[part + 9] += (millis / [100, 10, 1][part] % 10) as u8;
+        }
+        into.push_str(std::str::from_utf8(&text).unwrap_or_default());
     }
 }
 
@@ -119,5 +126,20 @@ impl std::str::FromStr for Timestamp {
         micros.map(Timestamp).ok_or_else(|| {
             format!("'{}' is not a moment since 1970: write it like 2026-01-31T12:00:00Z", super::values::excerpt(text))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_day_is_the_end_of_the_whole() {
+        for millis in [0, 9, 1_000, 59_999, 3_599_999, 36_000_000, 86_399_999, 86_400_000, 1_769_860_805_070] {
+            let moment = Timestamp(millis * 1000 + 999);
+            let mut text = String::new();
+            moment.write_time_of_day(&mut text);
+            assert!(moment.to_string().ends_with(&format!("T{text}")), "{moment} {text}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use kpay_sandbox::fixtures::Fixtures;
 use kpay_sandbox::gateway::admission::Rules;
 use kpay_sandbox::gateway::call::{Answered, Body, Call, Credentials};
 use kpay_sandbox::gateway::ids::Ids;
+use kpay_sandbox::gateway::journal::Entry;
 use kpay_sandbox::gateway::merchant::Accounts;
 use kpay_sandbox::gateway::postback::{Answer, Delivery, Postback};
 use kpay_sandbox::gateway::profile::Profiles;
@@ -101,7 +102,7 @@ pub(crate) fn good_call(body: &[u8]) -> Call<'_> {
         key: Some("your_api_key"),
         scenario: None,
         host: "pay.esicia.com",
-        head: "POST /\n",
+        head: b"POST /\n",
         body: Body::Whole(body),
     }
 }
@@ -130,4 +131,11 @@ pub(crate) fn answered(postback: &Postback, status: u16, body: &str) -> Delivery
         outcome: Ok(answer),
         took: Duration::ZERO,
     }
+}
+
+/// An entry's line in the text log; empty when it has none.
+pub(crate) fn line_of(entry: &Entry) -> String {
+    let mut line = String::new();
+    kpay_sandbox::view::write_line(entry, &mut line);
+    line
 }

@@ -79,9 +79,8 @@ async fn a_call_that_is_never_answered_is_a_payment_all_the_same() {
     let mut body = good_pay();
     body["returl"] = json!(shop.url("/"));
     let mut stream = running.connect().await;
-    let mut journal = running.sandbox.door().watch();
     stream.write_all(request("answer-never", &body).as_bytes()).await.unwrap();
-    journal.wait_for(|last| *last == 1).await.unwrap();
+    running.journal_reaches(1).await;
     let nothing = tokio::time::timeout(Duration::from_millis(100), stream.read_u8()).await;
     assert!(nothing.is_err(), "{nothing:?}");
     drop(stream);
@@ -121,9 +120,8 @@ async fn an_early_postback_arrives_before_the_answer_on_a_paused_clock_too() {
 async fn a_slow_answer_leaves_when_the_clock_says_so() {
     let running = Running::start().await;
     let mut stream = running.connect().await;
-    let mut journal = running.sandbox.door().watch();
     stream.write_all(request("answer-slow", &good_pay()).as_bytes()).await.unwrap();
-    journal.wait_for(|last| *last == 1).await.unwrap();
+    running.journal_reaches(1).await;
     running.sandbox.advance(Duration::from_secs(20)).await.unwrap();
     let answer = crate::harness::read_to_end(&mut stream).await;
     assert_eq!(json_of(&answer)["retcode"], 0);

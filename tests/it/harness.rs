@@ -78,6 +78,14 @@ impl Running {
         self.call(&body).await
     }
 
+    /// Returns once the journal has so many entries.
+    pub(crate) async fn journal_reaches(&self, number: u64) {
+        let mut changes = self.sandbox.door().watch();
+        while self.sandbox.read(|gateway| gateway.journal().last()) < number {
+            changes.changed().await;
+        }
+    }
+
     pub(crate) async fn second(&self) {
         self.sandbox.advance(Duration::from_secs(1)).await.unwrap();
     }

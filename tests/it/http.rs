@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
-use crate::core::good_pay;
+use crate::core::{good_pay, line_of};
 use crate::harness::{Running, authorization, exchange, header, json_of, post, status};
 
 #[tokio::test]
@@ -146,8 +146,8 @@ async fn headers_beyond_the_limit_and_garbage_end_the_connection() {
     assert!(answer.is_empty() || status(&answer) == 400, "{answer}");
     let garbage = exchange(running.connect_plain().await, b"\x16\x03\x01\xff\xff garbage that is no handshake").await;
     assert!(!garbage.contains("HTTP"), "{garbage}");
-    let failed = running.sandbox.read(|gateway| kpay_sandbox::view::line(gateway.journal().after(0).last().unwrap()));
-    assert!(failed.unwrap().contains("TLS"), "the log says why");
+    let failed = running.sandbox.read(|gateway| line_of(gateway.journal().after(0).last().unwrap()));
+    assert!(failed.contains("TLS"), "the log says why");
 }
 
 #[tokio::test]

@@ -144,8 +144,7 @@ async fn a_running_clock_cannot_be_advanced_and_one_that_is_paused_waits_for_it(
     let running = Running::with(|config| config.clock = kpay_sandbox::clock::ClockMode::Running).await;
     running.pay(|body| body["returl"] = json!("http://127.0.0.1:1/")).await;
     assert!(running.sandbox.advance(Duration::from_secs(1)).await.is_err());
-    let mut journal = running.sandbox.door().watch();
     // Call, settlement, delivery: by itself, in real time.
-    journal.wait_for(|last| *last == 3).await.unwrap();
+    running.journal_reaches(3).await;
     assert_eq!(verdicts(&running).len(), 1);
 }

@@ -8,7 +8,7 @@ use kpay_sandbox::gateway::postback::Postback;
 use kpay_sandbox::gateway::scenario::{Fault, Scenario, Settlement, When};
 use serde_json::{Value, json};
 
-use crate::core::{Core, acknowledge, answered};
+use crate::core::{Core, acknowledge, answered, line_of};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -435,7 +435,7 @@ fn chaos_takes_its_share_by_the_seed_and_changes_no_id() {
         for number in 0..400 {
             core.pay(|body| body["refid"] = json!(number));
         }
-        let lines = core.gateway.journal().after(0).filter_map(kpay_sandbox::view::line);
+        let lines = core.gateway.journal().after(0).map(line_of);
         for line in lines.filter(|line| line.contains("by chaos")) {
             let (_, name) =
                 line.split_once("again with the header X-KPay-Sandbox-Scenario: ").expect("what reproduces it");

@@ -6,7 +6,7 @@ use kpay_sandbox::Config;
 use kpay_sandbox::view;
 use serde_json::json;
 
-use crate::core::{Core, good_pay};
+use crate::core::{Core, good_pay, line_of};
 use crate::harness::{Running, authorization, post, status};
 
 /// Texts that would be a line, a colour, a header or a page of their own.
@@ -28,7 +28,8 @@ fn no_text_of_a_caller_is_a_line_of_the_log_or_moves_its_cursor() {
     core.advance(Duration::from_secs(60));
     let mut lines = 0;
     for entry in core.gateway.journal().after(0) {
-        let line = view::line(entry).unwrap_or_default();
+        let line = line_of(entry);
+        let line = line.trim_end_matches('\n');
         assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
         // In JSON a text is data, which whoever shows it has to make safe; a line of it stays one line.
         let line = view::entry(entry).to_string();
@@ -94,7 +95,7 @@ async fn a_password_is_in_no_journal_log_export_or_page() {
     let tid = running.sandbox.read(|gateway| gateway.ledger().iter().next().unwrap().tid.to_string());
     let log = running.sandbox.read(|gateway| {
         let entries = gateway.journal().after(0);
-        entries.map(|entry| view::line(entry).unwrap_or_default() + &view::entry(entry).to_string()).collect::<String>()
+        entries.map(|entry| line_of(entry) + &view::entry(entry).to_string()).collect::<String>()
     });
     let mut places = vec![("log".to_owned(), log)];
     for path in [

@@ -203,9 +203,10 @@ async fn news(surfaces: &Surfaces, id: &str, seen: &str) -> Option<&'static str>
     let mut changes = surfaces.door.watch();
     loop {
         let word = surfaces.door.read(|gateway| gateway.ledger().by_checkout(id).map(stands));
-        if word != Some(seen) || changes.changed().await.is_err() {
+        if word != Some(seen) {
             return word;
         }
+        changes.changed().await;
     }
 }
 

@@ -98,13 +98,13 @@ pub(super) async fn when_delivered(surfaces: &Surfaces, number: u64) -> (u16, Va
     let delivered = async {
         loop {
             if let Some(delivery) = look() {
-                return Some(delivery);
+                return delivery;
             }
-            changes.changed().await.ok()?;
+            changes.changed().await;
         }
     };
     match tokio::time::timeout(PATIENCE, delivered).await {
-        Ok(Some(delivery)) => (200, delivery),
-        _ => (202, json!({ "id": number, "verdict": null, "reason": "it is still under way" })),
+        Ok(delivery) => (200, delivery),
+        Err(_) => (202, json!({ "id": number, "verdict": null, "reason": "it is still under way" })),
     }
 }

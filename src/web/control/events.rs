@@ -79,7 +79,6 @@ impl Follower {
     ) {
         let mut changes = door.watch();
         loop {
-            changes.mark_unchanged();
             loop {
                 let (text, more) = door.read(|gateway| self.next(gateway));
                 if !text.is_empty() && sender.send(text.into()).await.is_err() {
@@ -90,10 +89,7 @@ impl Follower {
                 }
             }
             let silent = tokio::select! {
-                changed = changes.changed() => match changed {
-                    Ok(()) => false,
-                    Err(_) => return,
-                },
+                () = changes.changed() => false,
                 () = tokio::time::sleep(HEARTBEAT) => true,
                 () = sender.closed() => return,
                 _ = stop.wait_for(|stop| *stop) => return,

@@ -81,13 +81,12 @@ pub(super) async fn wait(surfaces: &Surfaces, request: &Request) -> Outcome {
     let (mut changes, mut stop) = (surfaces.door.watch(), surfaces.stop.clone());
     let met = async {
         loop {
-            changes.mark_unchanged();
             while surfaces.door.read(|gateway| search.look(gateway)) {}
             if search.matched.len() >= wait.count {
                 return true;
             }
             tokio::select! {
-                changed = changes.changed() => if changed.is_err() { return false },
+                () = changes.changed() => {}
                 _ = stop.wait_for(|stop| *stop) => return false,
             }
         }
