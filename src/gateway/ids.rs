@@ -1,6 +1,6 @@
 //! Identifiers in KPay's shapes (contract, section 7), from one seeded generator.
 
-use compact_str::{CompactString, ToCompactString, format_compact};
+use compact_str::{CompactString, ToCompactString};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -48,10 +48,14 @@ impl Ids {
     pub fn transaction(&mut self, form: TidForm, now: Timestamp) -> (CompactString, CompactString) {
         self.counter += 1;
         let seconds = if self.seeded { SEEDED_SECONDS + self.counter } else { now.unix_seconds() };
-        let tid = match form {
-            TidForm::Plain => format_compact!("E{}{seconds}", PLAIN_FIRST + self.counter),
-            TidForm::Kpy => format_compact!("E{}KPY{seconds}", KPY_FIRST + self.counter),
+        let (first, between) = match form {
+            TidForm::Plain => (PLAIN_FIRST, ""),
+            TidForm::Kpy => (KPY_FIRST, "KPY"),
         };
+        let mut tid = CompactString::const_new("E");
+        tid.push_str(itoa::Buffer::new().format(first + self.counter));
+        tid.push_str(between);
+        tid.push_str(itoa::Buffer::new().format(seconds));
         (tid, self.checkout_offset.id(self.counter))
     }
 
@@ -66,15 +70,15 @@ impl Ids {
     }
 
     /// 26 characters of `0-9a-v`, new for each call.
-    pub fn authkey(&mut self) -> String {
+    pub fn authkey(&mut self) -> CompactString {
+        const CHARACTERS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
         let (mut bits, last): (u128, u8) = (self.random.random(), self.random.random());
-        let mut key = String::with_capacity(26);
-        for _ in 0..25 {
-            key.push(char::from(b"0123456789abcdefghijklmnopqrstuv"[(bits & 31) as usize]));
+        let mut key = [CHARACTERS[usize::from(last & 31)]; 26];
+        for place in &mut key[..25] {
+            *place = CHARACTERS[(bits & 31) as usize];
             bits >>= 5;
         }
-        key.push(char::from(b"0123456789abcdefghijklmnopqrstuv"[usize::from(last & 31)]));
-        key
+        CompactString::from_utf8(key).unwrap_or_default()
     }
 
     /// Ten digits.
@@ -100,7 +104,11 @@ impl CheckoutIds {
     /// The id of a payment, counted from 1.
     fn id(self, number: u64) -> CompactString {
         let steps = u128::from(number) * u128::from(CHECKOUT_STEP) + u128::from(self.offset);
-        format_compact!("A{:011}", steps % u128::from(CHECKOUT_IDS))
+        // Below eleven digits' end, so with it there are twelve, the first of which goes.
+        let digits = (steps % u128::from(CHECKOUT_IDS)) as u64 + CHECKOUT_IDS;
+        let mut id = CompactString::const_new("A");
+        id.push_str(&itoa::Buffer::new().format(digits)[1..]);
+        id
     }
 
     /// The payment, counted from 1, that this is the checkout id of, or may become it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use compact_str::{CompactString, ToCompactString, format_compact};
+use compact_str::{CompactString, ToCompactString};
 
 use super::call::{Answered, Call, Refusal};
 use super::choice::{Choice, Question};
@@ -80,7 +80,8 @@ impl Gateway {
             Decision::Accepted => {
                 let transaction = self.transaction(position);
                 let blank = transaction.order.method == Method::Momo && transaction.profile.momo_url == MomoUrl::Blank;
-                let url = if blank { " ".into() } else { format!("https://{host}/checkout/{}", transaction.checkout) };
+                let url =
+                    if blank { " ".into() } else { ["https://", host, "/checkout/", &transaction.checkout].concat() };
                 (wire::accepted(&url, authkey, transaction), None)
             }
             Decision::Settled(settlement) => {
@@ -190,7 +191,10 @@ fn payment_record(
     record.merchant = Some(Arc::clone(&order.merchant));
     record.refid.clone_from(&order.refid);
     record.msisdn.clone_from(&order.msisdn);
-    record.summary = format_compact!("{} {} {}", order.amount, order.currency, order.method.word());
+    record.summary = order.amount.in_words();
+    for word in [order.currency.word(), order.method.word()] {
+        record.summary.extend([" ", word]);
+    }
     record.decision = Some(Chosen { scenario: scenario.name.clone(), grade: scenario.grade, choice });
     record.fault = scenario.answer.fault.as_ref().map_or_else(Default::default, |fault| fault.word().into());
     record

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::scenario::Scenario;
+use super::scenario::{Scenario, When};
 use super::values::{Msisdn, excerpt};
 
 /// Where a scenario comes from; an earlier kind goes before a later one, also where names are the same.
@@ -67,7 +67,7 @@ impl Repertoire {
         self.known.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.scenario.name.cmp(&b.scenario.name)));
         (self.by_payer, self.by_condition) = (HashMap::new(), Vec::new());
         for (index, known) in self.known.iter().enumerate() {
-            match known.scenario.when.as_ref().map(super::scenario::When::payers) {
+            match known.scenario.when.as_ref().map(When::payers) {
                 None => {}
                 Some(None) => self.by_condition.push(index),
                 Some(Some(payers)) => {
@@ -123,11 +123,14 @@ impl Repertoire {
         let named = self.by_payer.get(payer.as_str()).map_or(&[][..], Vec::as_slice);
         let mut candidates: Vec<usize> = named.iter().chain(&self.by_condition).copied().collect();
         candidates.sort_unstable();
-        let taking = candidates.into_iter().map(|index| &self.known[index]).find(|known| {
-            let takes = known.scenario.when.as_ref().is_some_and(|when| when.matches(&value_of));
+        let taking = candidates.into_iter().find(|index| {
+            let known = &self.known[*index];
+            // Where only the payer counts, the number has been found already.
+            let found = |when: &When| when.is_payer_only() && named.contains(index);
+            let takes = known.scenario.when.as_ref().is_some_and(|when| found(when) || when.matches(&value_of));
             takes && known.is_for(Some(merchant)) && self.is_first(known, merchant)
         });
-        taking.map(|known| &known.scenario)
+        taking.map(|index| &self.known[index].scenario)
     }
 
     /// Whether no other of the same name goes before it.

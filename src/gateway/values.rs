@@ -46,12 +46,22 @@ impl Amount {
     }
 }
 
+impl Amount {
+    /// As people write it: without decimals where there are none.
+    pub fn in_words(self) -> CompactString {
+        let mut words = CompactString::from(itoa::Buffer::new().format(self.0 / 100));
+        let cents = self.0 % 100;
+        if cents > 0 {
+            // A hundred more keeps a first zero.
+            words.extend([".", &itoa::Buffer::new().format(cents + 100)[1..]]);
+        }
+        words
+    }
+}
+
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.0 / 100, self.0 % 100) {
-            (whole, 0) => write!(f, "{whole}"),
-            (whole, cents) => write!(f, "{whole}.{cents:02}"),
-        }
+        f.write_str(&self.in_words())
     }
 }
 
@@ -65,12 +75,19 @@ pub enum Currency {
     Usd,
 }
 
-impl fmt::Display for Currency {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Currency {
+    /// KPay's word for it.
+    pub fn word(self) -> &'static str {
+        match self {
             Currency::Rwf => "RWF",
             Currency::Usd => "USD",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
     }
 }
 

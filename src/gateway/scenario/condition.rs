@@ -45,6 +45,11 @@ impl When {
         all.filter(|(field, matcher, value)| !matcher.matches(field, value.as_deref())).collect()
     }
 
+    /// Whether it asks for nothing but the payer.
+    pub fn is_payer_only(&self) -> bool {
+        self.0.len() == 1 && self.0.contains_key(Param::Msisdn.name())
+    }
+
     /// The payers' numbers that are named one by one, in national form; `None` when they are not.
     pub fn payers(&self) -> Option<Vec<Msisdn>> {
         let exact = |matcher: &Matcher| match matcher {

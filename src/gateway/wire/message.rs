@@ -80,6 +80,10 @@ impl<'a> Message<'a> {
         let Some(sent) = self.known[param as usize] else {
             return Ok(None);
         };
+        // Nearly every value: a text that needs no second look.
+        if let Some(plain) = sent.plain.filter(|plain| plain.as_bytes().first().is_some_and(u8::is_ascii_graphic)) {
+            return Ok(Some(Cow::Borrowed(plain)));
+        }
         let unusable = |what: &str| Err(format!("{} is {what}: send a string", param.name()));
         match sent.raw.as_bytes()[0] {
             b'n' => return Ok(None),
