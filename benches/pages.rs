@@ -70,7 +70,7 @@ fn fill(sandbox: &Sandbox, count: usize) {
                 key: None,
                 scenario: None,
                 host: "localhost",
-                head: "POST /\n",
+                head: b"POST /\n",
                 body: Body::Whole(body.as_bytes()),
             };
             assert!(gateway.handle_call(&call, now).refusal.is_none());

@@ -197,7 +197,9 @@ impl AsyncWrite for Line {
         context: &mut Context<'_>,
         from: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().tcp).poll_write_vectored(context, from)
+        let tcp = Pin::new(&mut self.get_mut().tcp);
+        // A single piece, as answers are, takes the system less time this way.
+        if let [piece] = from { tcp.poll_write(context, piece) } else { tcp.poll_write_vectored(context, from) }
     }
 
     fn is_write_vectored(&self) -> bool {

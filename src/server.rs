@@ -3,10 +3,12 @@
 mod requests;
 
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -21,6 +23,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -251,7 +254,7 @@ async fn answer(
         return Ok(closing(respond(reply, is_head, &reset).await?, version));
     }
     let limit = surfaces.body_limit(&head.method, head.uri.path(), &head.headers);
-    let body = match timeout(PATIENCE, read_body(&head.headers, version, incoming, limit)).await {
+    let body = match patiently(read_body(&head.headers, version, incoming, limit)).await {
         Ok(Ok(body)) => body,
         Ok(Err(error)) => {
             let reply = Reply::problem(400, &format!("the body cannot be read: {error}"));
@@ -268,6 +271,15 @@ async fn answer(
     // hyper drops this future when the client hangs up: whatever must finish is spawned further in.
     let response = respond(surfaces.answer(request).await, is_head, &reset).await?;
     Ok(if too_large { closing(response, version) } else { response })
+}
+
+/// A limit in time for what mostly is there already, and then costs no look at the clock.
+async fn patiently<T>(future: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let mut future = pin!(future);
+    match poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
+        Poll::Ready(done) => Ok(done),
+        Poll::Pending => timeout(PATIENCE, future).await,
+    }
 }
 
 async fn read_body(

@@ -115,7 +115,7 @@ fn pay(sandbox: &Sandbox, url: &str, number: usize, scenario: &str) -> Option<St
         key: Some(&facts.key),
         scenario: Some(scenario),
         host: "localhost",
-        head: "",
+        head: b"",
         body: Body::Whole(body.as_bytes()),
     };
     let answered = sandbox.door().apply(|gateway, now| gateway.handle_call(&call, now));

@@ -56,8 +56,8 @@ impl Report {
                     let action = if call.action.word().is_empty() { "call" } else { call.action.word() };
                     let name = format!("{action} {}", call.refid).trim().to_owned();
                     report.calls.push(Case { name, problem });
-                    let host =
-                        call.request.head().lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();
+                    let head = call.request.head();
+                    let host = head.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();
                     let live = host.split(':').next().is_some_and(|name| name.eq_ignore_ascii_case(LIVE_HOST));
                     report.live += usize::from(live && protect_live);
                 }

@@ -22,7 +22,7 @@ pub struct Call<'a> {
     /// `host:port` under which the caller reached us: the checkout page is announced there.
     pub host: &'a str,
     /// Request line and headers as they may be kept: `masking::head`.
-    pub head: &'a str,
+    pub head: &'a [u8],
     /// The body as it came.
     pub body: Body<'a>,
 }

@@ -1,5 +1,7 @@
 //! A request as the journal keeps it: line, headers and body in one piece of memory.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 /// A request as it is kept, secrets masked. There are many, and the oldest go all the time.
@@ -21,19 +23,19 @@ struct RequestParts {
 
 impl From<RequestParts> for KeptRequest {
     fn from(RequestParts { head, body }: RequestParts) -> KeptRequest {
-        KeptRequest::new(&head, &body)
+        KeptRequest::new(head.as_bytes(), &body)
     }
 }
 
 impl From<KeptRequest> for RequestParts {
     fn from(request: KeptRequest) -> RequestParts {
-        RequestParts { head: request.head().to_owned(), body: request.body().to_owned() }
+        RequestParts { head: request.head().into_owned(), body: request.body().to_owned() }
     }
 }
 
 impl KeptRequest {
-    pub(super) fn new(head: &str, body: &[u8]) -> KeptRequest {
-        KeptRequest { all: [head.as_bytes(), body].concat().into(), body: head.len() }
+    pub(super) fn new(head: &[u8], body: &[u8]) -> KeptRequest {
+        KeptRequest { all: [head, body].concat().into(), body: head.len() }
     }
 
     /// How many bytes it takes.
@@ -42,8 +44,8 @@ impl KeptRequest {
     }
 
     /// The request line and the headers.
-    pub fn head(&self) -> &str {
-        std::str::from_utf8(&self.all[..self.body]).unwrap_or_default()
+    pub fn head(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.all[..self.body])
     }
 
     /// The body; empty when it was too large to be read.

@@ -16,25 +16,26 @@ pub fn head<'a>(
     path: &str,
     headers: impl Iterator<Item = (&'a str, &'a [u8])>,
     user: Option<&str>,
-) -> String {
-    let mut head = String::with_capacity(512);
+) -> Vec<u8> {
+    let mut head = Vec::with_capacity(512);
     for part in [method, " ", path, "\n"] {
-        head.push_str(part);
+        head.extend_from_slice(part.as_bytes());
     }
     for (name, value) in headers {
-        head.push_str(name);
-        head.push_str(": ");
-        match (name, user, std::str::from_utf8(value)) {
-            ("authorization", Some(user), _) => {
+        head.extend_from_slice(name.as_bytes());
+        head.extend_from_slice(b": ");
+        match (name, user) {
+            ("authorization", Some(user)) => {
                 for part in ["Basic ", user, ":", MASK, " (base64)"] {
-                    head.push_str(part);
+                    head.extend_from_slice(part.as_bytes());
                 }
             }
-            ("authorization" | "kpay-key" | "proxy-authorization" | "cookie", ..) => head.push_str(MASK),
-            (_, _, Ok(text)) => head.push_str(text),
-            (_, _, Err(_)) => head.push_str(&String::from_utf8_lossy(value)),
+            ("authorization" | "kpay-key" | "proxy-authorization" | "cookie", _) => {
+                head.extend_from_slice(MASK.as_bytes());
+            }
+            _ => head.extend_from_slice(value),
         }
-        head.push('\n');
+        head.push(b'\n');
     }
     head
 }

@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
-use http::HeaderMap;
 use http::header::{AUTHORIZATION, HOST};
+use http::{HeaderMap, HeaderName};
 
 use super::{Body, RefusalStatus, Reply, Request, Sending, Surfaces};
 use crate::gateway::Gateway;
@@ -24,6 +24,10 @@ const LONGEST: Duration = Duration::from_secs(300);
 
 /// The header by which a request names its scenario.
 const SCENARIO: &str = "X-KPay-Sandbox-Scenario";
+const SCENARIO_HEADER: HeaderName = HeaderName::from_static("x-kpay-sandbox-scenario");
+
+/// The header that the newer portal asks for (D, portal).
+const KEY_HEADER: HeaderName = HeaderName::from_static("kpay-key");
 
 /// Some clients leave the padding out; PHP, which KPay runs on, does not mind.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -33,7 +37,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// Answers a call. What kind of call it is stands in the body; neither path nor Content-Type decides.
 pub(super) async fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
-    let scenario = request.headers.get(SCENARIO).map(|name| name.to_str().unwrap_or("?"));
+    let scenario = request.headers.get(SCENARIO_HEADER).map(|name| name.to_str().unwrap_or("?"));
     let headers = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     let credentials = credentials(&request.headers);
     let user = credentials.as_ref().ok().map(|credentials| &*credentials.username);
@@ -43,7 +47,7 @@ pub(super) async fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
         secure: request.secure,
         peer: request.peer,
         credentials,
-        key: request.headers.get("kpay-key").and_then(|key| key.to_str().ok()),
+        key: request.headers.get(KEY_HEADER).and_then(|key| key.to_str().ok()),
         host: host(&request.headers).unwrap_or(&surfaces.default_host),
         head: &head,
         body: match &request.body {
