@@ -32,7 +32,7 @@ use crate::log::say;
 use crate::outgoing::{Line, Outgoing, Reset};
 use crate::proxy::Asked;
 use crate::web::{Body, Reply, Request, Sending, Surfaces};
-use requests::Requests;
+use requests::Connections;
 
 /// How many bytes of headers are read.
 const HEADER_LIMIT: usize = 64 * 1024;
@@ -70,7 +70,9 @@ pub async fn serve(
 ) {
     // Each connection holds a clone; when the last is gone, receiving ends.
     let (open, mut all_closed) = mpsc::channel::<()>(1);
-    let connection = Connection { tls, surfaces, stop: stop.clone(), _open: open };
+    let connections = Connections::default();
+    tokio::spawn(connections.clone().look_after(stop.clone()));
+    let connection = Connection { tls, surfaces, connections, stop: stop.clone(), _open: open };
     let accepting: Vec<_> =
         listeners.into_iter().map(|listener| tokio::spawn(accept(listener, connection.clone()))).collect();
     drop(connection);
@@ -102,6 +104,7 @@ async fn accept(listener: TcpListener, connection: Connection) {
 struct Connection {
     tls: TlsAcceptor,
     surfaces: Arc<Surfaces>,
+    connections: Connections,
     stop: watch::Receiver<bool>,
     _open: mpsc::Sender<()>,
 }
@@ -141,13 +144,13 @@ impl Connection {
     }
 
     async fn http1(
-        mut self,
+        self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         reset: Reset,
         peer: IpAddr,
         secure: bool,
     ) {
-        let (surfaces, requests) = (&self.surfaces, Requests::default());
+        let (surfaces, requests) = (&self.surfaces, self.connections.open());
         let service = service_fn(|request| {
             let under_way = requests.begin();
             let answering = answer(Arc::clone(surfaces), request, peer, secure, reset.clone());
@@ -160,11 +163,8 @@ impl Connection {
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
         // How a connection ends is the client's affair: what matters was recorded with its calls.
-        tokio::select! {
-            biased;
-            _ = connection.as_mut() => return,
-            _ = self.stop.wait_for(|stop| *stop) => {}
-            () = requests.all_quiet() => {}
+        if requests.drive(connection.as_mut()).await {
+            return;
         }
         connection.as_mut().graceful_shutdown();
         // One whose headers have not arrived would wait for them; one that is being answered ends with its answer.
@@ -175,8 +175,8 @@ impl Connection {
         }
     }
 
-    async fn http2(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, reset: Reset, peer: IpAddr) {
-        let (surfaces, requests) = (&self.surfaces, Requests::default());
+    async fn http2(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, reset: Reset, peer: IpAddr) {
+        let (surfaces, requests) = (&self.surfaces, self.connections.open());
         let service = service_fn(|request| {
             let under_way = requests.begin();
             let answering = answer(Arc::clone(surfaces), request, peer, true, reset.clone());
@@ -191,10 +191,8 @@ impl Connection {
         let mut connection = pin!(connection);
         tokio::select! {
             biased;
-            _ = connection.as_mut() => return,
+            done = requests.drive(connection.as_mut()) => if done { return },
             () = reset.ordered() => return,
-            _ = self.stop.wait_for(|stop| *stop) => {}
-            () = requests.all_quiet() => {}
         }
         connection.as_mut().graceful_shutdown();
         let _ = timeout(ENDING, connection).await;
@@ -372,6 +370,9 @@ async fn respond(reply: Reply, is_head: bool, reset: &Reset) -> io::Result<Answe
 
 /// A sentence may hold anything that was sent to us; a header may not.
 fn header_value(text: &str) -> Option<HeaderValue> {
+    if text.len() <= HEADER_LIMIT && text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+        return HeaderValue::from_str(text).ok();
+    }
     let safe: String =
         text.chars().take(HEADER_LIMIT).map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect();
     HeaderValue::from_str(&safe).ok()

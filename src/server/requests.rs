@@ -1,42 +1,141 @@
-//! What is asked on a connection, so that one on which nothing is asked can be ended.
+//! What is asked on which connection, so that those on which nothing is asked can be ended, and all of them when the
+//! sandbox ends.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
-/// How often a connection is looked at; one without a request between two looks is ended. hyper's own limit for headers
+use hashbrown::HashMap;
+use tokio::sync::watch;
+
+/// How often connections are looked at; one without a request between two looks is ended. hyper's own limit for headers
 /// would set a timer at every request, and has nothing for HTTP/2.
 const IDLE_LOOK: Duration = Duration::from_secs(5);
 
-/// The requests of one connection.
+/// The connections that are open.
 #[derive(Clone, Default)]
+pub(super) struct Connections(Arc<Mutex<Open>>);
+
+#[derive(Default)]
+struct Open {
+    all: HashMap<u64, Arc<Asked>>,
+    /// How many there have been.
+    count: u64,
+    /// No more are to be opened.
+    stopped: bool,
+}
+
+/// The requests of one connection, which counts as open until this is dropped.
 pub(super) struct Requests {
-    begun: Arc<AtomicUsize>,
+    asked: Arc<Asked>,
+    number: u64,
+    connections: Connections,
+}
+
+struct Asked {
+    begun: AtomicUsize,
+    /// How many had begun when it was last looked at.
+    begun_before: AtomicUsize,
     /// One clone for each request under way, beside our own.
     under_way: Arc<()>,
+    /// The connection is to be ended.
+    end: AtomicBool,
+    /// Who ends it.
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Connections {
+    /// One more.
+    pub(super) fn open(&self) -> Requests {
+        let asked = Arc::new(Asked {
+            begun: AtomicUsize::new(0),
+            begun_before: AtomicUsize::new(usize::MAX),
+            under_way: Arc::default(),
+            end: AtomicBool::new(false),
+            waker: Mutex::default(),
+        });
+        let mut open = lock(&self.0);
+        asked.end.store(open.stopped, Ordering::Release);
+        open.count += 1;
+        let number = open.count;
+        open.all.insert(number, Arc::clone(&asked));
+        drop(open);
+        Requests { asked, number, connections: self.clone() }
+    }
+
+    /// Ends those on which nothing is asked, until `stop`, and then all.
+    pub(super) async fn look_after(self, mut stop: watch::Receiver<bool>) {
+        let stopped = stop.wait_for(|stop| *stop);
+        let mut stopped = std::pin::pin!(stopped);
+        while tokio::time::timeout(IDLE_LOOK, stopped.as_mut()).await.is_err() {
+            lock(&self.0).all.values().filter(|asked| asked.is_quiet()).for_each(|asked| asked.order_end());
+        }
+        let mut open = lock(&self.0);
+        open.stopped = true;
+        open.all.values().for_each(|asked| asked.order_end());
+    }
 }
 
 impl Requests {
     /// One more; it is under way until what comes back is dropped.
     pub(super) fn begin(&self) -> Arc<()> {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        Arc::clone(&self.under_way)
+        self.asked.begun.fetch_add(1, Ordering::Relaxed);
+        Arc::clone(&self.asked.under_way)
     }
 
     /// Whether one is being answered.
     pub(super) fn under_way(&self) -> bool {
+        self.asked.under_way()
+    }
+
+    /// Drives a connection; false when it is to be ended before it ends by itself. Each time it takes no more than a look
+    /// at two words: timers and channels of its own would cost each request as much as its headers do.
+    pub(super) async fn drive(&self, mut connection: Pin<&mut impl Future>) -> bool {
+        let mut known: Option<Waker> = None;
+        poll_fn(|context| {
+            if connection.as_mut().poll(context).is_ready() {
+                return Poll::Ready(true);
+            }
+            // Before the look, so that an order that comes in between is not missed.
+            if !known.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+                known = Some(context.waker().clone());
+                lock(&self.asked.waker).clone_from(&known);
+            }
+            if self.asked.end.load(Ordering::Acquire) { Poll::Ready(false) } else { Poll::Pending }
+        })
+        .await
+    }
+}
+
+impl Drop for Requests {
+    fn drop(&mut self) {
+        lock(&self.connections.0).all.remove(&self.number);
+    }
+}
+
+impl Asked {
+    fn under_way(&self) -> bool {
         Arc::strong_count(&self.under_way) > 1
     }
 
-    /// Returns when nothing has been asked between two looks, and nothing is being answered.
-    pub(super) async fn all_quiet(&self) {
-        let mut begun = usize::MAX;
-        loop {
-            let now = self.begun.load(Ordering::Relaxed);
-            if std::mem::replace(&mut begun, now) == now && !self.under_way() {
-                return;
-            }
-            tokio::time::sleep(IDLE_LOOK).await;
+    /// Whether nothing has begun since this was last asked, and nothing is under way.
+    fn is_quiet(&self) -> bool {
+        let begun = self.begun.load(Ordering::Relaxed);
+        self.begun_before.swap(begun, Ordering::Relaxed) == begun && !self.under_way()
+    }
+
+    fn order_end(&self) {
+        self.end.store(true, Ordering::Release);
+        if let Some(waker) = lock(&self.waker).take() {
+            waker.wake();
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is under it is whole between any two statements.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
