@@ -3,8 +3,7 @@
 //!     cargo test --profile quick-release --test fuzz -- [TARGET] [--seconds N] [--seed N]
 //!
 //! Without arguments each target runs for a second. A panic anywhere in the process is a finding, and so is a promise
-//! that does not hold; either prints the seed, the target and the input. The stateful one is the random walk in
-//! `tests/it/worlds.rs`.
+//! that does not hold; either prints the seed, the target and the input.
 
 #[path = "../tests/it/core.rs"]
 #[allow(dead_code, reason = "shared with the tests, which use more of it")]
@@ -14,6 +13,7 @@ mod core;
 mod harness;
 mod mutate;
 mod targets;
+mod world;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};

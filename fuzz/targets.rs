@@ -9,13 +9,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::core::{Core, good_pay};
 use crate::harness::{Running, authorization, post};
+use crate::world::World;
 
 type Target = Box<dyn FnMut(&[u8])>;
 
 /// A target's name, and what makes one.
 type Named = (&'static str, fn() -> Target);
 
-pub(crate) const ALL: [Named; 7] = [
+pub(crate) const ALL: [Named; 8] = [
     ("body", body),
     ("scenario", scenario),
     ("url", url),
@@ -23,7 +24,14 @@ pub(crate) const ALL: [Named; 7] = [
     ("basic", basic),
     ("form", form),
     ("control", control),
+    ("world", world),
 ];
+
+/// Calls, settlements, time, deliveries, resets and saved states, held against a model.
+fn world() -> Target {
+    let mut world = World::new();
+    Box::new(move |input| world.live(input))
+}
 
 /// A request's body, to the core.
 fn body() -> Target {
