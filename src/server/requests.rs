@@ -3,7 +3,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -36,14 +36,13 @@ pub(super) struct Requests {
 }
 
 struct Asked {
-    begun: AtomicUsize,
-    /// How many had begun when it was last looked at.
-    begun_before: AtomicUsize,
+    /// One has begun since the last look, or there was none yet.
+    lately: AtomicBool,
     /// One clone for each request under way, beside our own.
     under_way: Arc<()>,
     /// The connection is to be ended.
     end: AtomicBool,
-    /// Who ends it.
+    /// What is woken then.
     waker: Mutex<Option<Waker>>,
 }
 
@@ -51,8 +50,7 @@ impl Connections {
     /// One more.
     pub(super) fn open(&self) -> Requests {
         let asked = Arc::new(Asked {
-            begun: AtomicUsize::new(0),
-            begun_before: AtomicUsize::new(usize::MAX),
+            lately: AtomicBool::new(true),
             under_way: Arc::default(),
             end: AtomicBool::new(false),
             waker: Mutex::default(),
@@ -71,18 +69,22 @@ impl Connections {
         let stopped = stop.wait_for(|stop| *stop);
         let mut stopped = std::pin::pin!(stopped);
         while tokio::time::timeout(IDLE_LOOK, stopped.as_mut()).await.is_err() {
-            lock(&self.0).all.values().filter(|asked| asked.is_quiet()).for_each(|asked| asked.order_end());
+            self.look();
         }
         let mut open = lock(&self.0);
         open.stopped = true;
         open.all.values().for_each(|asked| asked.order_end());
+    }
+
+    fn look(&self) {
+        lock(&self.0).all.values().filter(|asked| asked.is_quiet()).for_each(|asked| asked.order_end());
     }
 }
 
 impl Requests {
     /// One more; it is under way until what comes back is dropped.
     pub(super) fn begin(&self) -> Arc<()> {
-        self.asked.begun.fetch_add(1, Ordering::Relaxed);
+        self.asked.lately.store(true, Ordering::Relaxed);
         Arc::clone(&self.asked.under_way)
     }
 
@@ -121,10 +123,9 @@ impl Asked {
         Arc::strong_count(&self.under_way) > 1
     }
 
-    /// Whether nothing has begun since this was last asked, and nothing is under way.
+    /// Whether nothing has begun since the last look, which this is now, and nothing is under way.
     fn is_quiet(&self) -> bool {
-        let begun = self.begun.load(Ordering::Relaxed);
-        self.begun_before.swap(begun, Ordering::Relaxed) == begun && !self.under_way()
+        !self.lately.swap(false, Ordering::Relaxed) && !self.under_way()
     }
 
     fn order_end(&self) {
@@ -138,4 +139,60 @@ impl Asked {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is under it is whole between any two statements.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::pin::pin;
+
+    use super::*;
+
+    /// Whether a connection that never ends by itself is to be ended now.
+    async fn ends(requests: &Requests) -> bool {
+        let mut connection = pin!(pending::<()>());
+        tokio::select! {
+            biased;
+            done = requests.drive(connection.as_mut()) => !done,
+            () = std::future::ready(()) => false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_a_request_between_two_looks_is_ended() {
+        let connections = Connections::default();
+        let (silent, asked, answering) = (connections.open(), connections.open(), connections.open());
+        let under_way = answering.begin();
+        connections.look();
+        drop(asked.begin());
+        connections.look();
+        assert_eq!([ends(&silent).await, ends(&asked).await, ends(&answering).await], [true, false, false]);
+        drop(under_way);
+        connections.look();
+        assert_eq!([ends(&asked).await, ends(&answering).await], [true, true]);
+    }
+
+    #[tokio::test]
+    async fn all_are_ended_with_the_sandbox_and_those_that_still_come() {
+        let connections = Connections::default();
+        let (early, under_way) = (connections.open(), connections.open());
+        let _under_way = under_way.begin();
+        let mut connection = pin!(pending::<()>());
+        let (stop, stopped) = watch::channel(false);
+        let looking = tokio::spawn(connections.clone().look_after(stopped));
+        // It waits, and is woken.
+        let (done, _) = tokio::join!(early.drive(connection.as_mut()), async { stop.send_replace(true) });
+        assert!(!done);
+        looking.await.unwrap();
+        assert_eq!([ends(&under_way).await, ends(&connections.open()).await], [true, true]);
+    }
+
+    #[tokio::test]
+    async fn what_ends_by_itself_is_told_and_forgotten() {
+        let connections = Connections::default();
+        let requests = connections.open();
+        assert!(requests.drive(pin!(std::future::ready(())).as_mut()).await);
+        drop(requests);
+        assert!(lock(&connections.0).all.is_empty());
+    }
 }
