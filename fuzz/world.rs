@@ -212,8 +212,10 @@ impl World {
         }
         let concerned = |whose: usize| merchant.is_none_or(|merchant| merchant == whose);
         self.retries.retain(|(_, whose, ..)| !concerned(*whose));
-        let forgotten = self.payments.extract_if(.., |(whose, _), _| concerned(*whose));
-        self.gone.extend(forgotten.map(|(_, payment)| payment.tid));
+        let all = std::mem::take(&mut self.payments).into_iter();
+        let (forgotten, kept): (BTreeMap<_, _>, _) = all.partition(|((whose, _), _)| concerned(*whose));
+        self.payments = kept;
+        self.gone.extend(forgotten.into_values().map(|payment| payment.tid));
     }
 
     /// What is saved and read back goes on as if nothing had happened.
