@@ -21,8 +21,8 @@ need pip3 python3-pip
 need python3 python3
 need shellcheck shellcheck
 need faketime faketime
-chromium() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
-chromium >/dev/null || packages+=(chromium)
+# Programs only: a function of the same name would count too.
+[ -n "$(type -P chromium chromium-browser google-chrome google-chrome-stable)" ] || packages+=(chromium)
 if ! command -v php >/dev/null || ! php -m | grep -qx curl; then packages+=(php-curl); fi
 if [ ${#packages[@]} -gt 0 ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
