@@ -30,26 +30,33 @@ load() {
 # What a bare server's webhooks make of 10,000 payments; the program's postbacks at one instant are `cargo bench --bench postbacks`.
 hook() { python3 bench.py hook --n 10000 --conns 64 --rounds 5 --only limit-hook; }
 start() { python3 bench.py start --runs 20 --only limit-awslc,pay --add "$(own pay "$body")"; }
-# Rate, longest wait and memory with few payments and with five million.
+# Memory and the longest wait while five million payments come, then the rate beside one that has few, by turns.
 growth() {
-  # shellcheck disable=SC2086
-  taskset -c 0 $serve --quiet >growth.log 2>&1 & local pid=$!
-  # shellcheck disable=SC2064
-  trap "kill $pid 2>/dev/null || true" EXIT
-  until bin/kload once url=https://127.0.0.1:19443/ "$auth" "body=$body" timeout=1 | grep -q '^HTTP/1.1 200'; do
-    kill -0 "$pid" 2>/dev/null || { cat growth.log >&2; exit 1; }
+  # Not local: it is needed when the script ends.
+  declare -gA pids=()
+  trap 'kill "${pids[@]}" 2>/dev/null || true' EXIT
+  for port in 19443 19444; do
+    # shellcheck disable=SC2086
+    taskset -c 0 ${serve/19443/$port} --quiet >"growth-$port.log" 2>&1 & pids[$port]=$!
+    until [[ $(bin/kload once "url=https://127.0.0.1:$port/" "$auth" "body=$body" timeout=1) == 'HTTP/1.1 200'* ]]; do
+      kill -0 "${pids[$port]}" 2>/dev/null || { cat "growth-$port.log" >&2; exit 1; }
+    done
+    # What answers is this one, and not one that another run has left.
+    kill -0 "${pids[$port]}" 2>/dev/null || { cat "growth-$port.log" >&2; exit 1; }
   done
-  # What answers is this one, and not one that another run has left.
-  kill -0 "$pid" 2>/dev/null || { cat growth.log >&2; exit 1; }
-  resident() { awk '/VmRSS/ { printf "resident %.1f MiB\n", $2 / 1024 }' "/proc/$pid/status"; }
+  resident() { awk '/VmRSS|RssAnon/ { printf "%s %.1f MiB  ", $1, $2 / 1024 }' "/proc/${pids[19443]}/status"; echo; }
   run() {
-    taskset -c 1 bin/kload run url=https://127.0.0.1:19443/ "$auth" "body=$body" conns=16 mode=keep hard=300 "$@" |
+    local port=$1
+    shift
+    taskset -c 1 bin/kload run "url=https://127.0.0.1:$port/" "$auth" "body=$body" conns=16 mode=keep hard=300 "$@" |
       python3 -c 'import json, sys; r = json.load(sys.stdin); print("%d payments, %.0f a second, longest wait %.1f ms" % (r["n"], r["rps"], r["max"] / 1000))'
   }
   resident
-  for _ in 1 2 3 4 5; do run count=10000; done
-  run count=1000000; resident
-  run count=4000000; resident
-  for _ in 1 2 3 4 5; do run count=10000; done
+  run 19443 count=1000000; resident
+  run 19443 count=4000000; resident
+  for _ in 1 2 3 4 5; do
+    echo "few:  $(run 19444 secs=1.5 warm=0.2)"
+    echo "many: $(run 19443 secs=1.5 warm=0.2)"
+  done
 }
 if [ "$what" = all ]; then load; start; hook; growth; else "$what"; fi
