@@ -6,7 +6,7 @@
 --short takes a hundredth of each load, for tests/all.sh. `soak` runs only when it is named: --seconds and --rate choose
 how long and how much.
 """
-import argparse, base64, glob, json, os, resource, signal, socket, ssl, struct, subprocess, sys, tempfile, threading, time
+import argparse, atexit, base64, glob, json, os, resource, signal, socket, ssl, struct, subprocess, sys, tempfile, threading, time
 from datetime import datetime
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -25,6 +25,8 @@ class Sandbox:
         command = [program, "--listen", "127.0.0.1:0", "--certs", certs, "--ready-file", ready, *flags]
         self.process = subprocess.Popen(command, stdout=open(self.log, "w"), stderr=subprocess.STDOUT, preexec_fn=before,
                                         env={**os.environ, **(env or {})})
+        # Also where a check fails, nothing is left running; one that has ended already is not touched.
+        atexit.register(self.process.kill)
         until(lambda: os.path.exists(ready), "the sandbox starts")
         self.facts = json.load(open(ready))
         self.port, self.pid = self.facts["port"], self.process.pid
