@@ -6,14 +6,14 @@ use std::borrow::Cow;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
-use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -23,7 +23,6 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -151,11 +150,8 @@ impl Connection {
         secure: bool,
     ) {
         let (surfaces, requests) = (&self.surfaces, self.connections.open());
-        let service = service_fn(|request| {
-            let under_way = requests.begin();
-            let answering = answer(Arc::clone(surfaces), request, peer, secure, reset.clone());
-            async move { answering.await.map(|answer| answer.map(|body| body.holding(under_way))) }
-        });
+        let service =
+            service_fn(|request| answer(Arc::clone(surfaces), request, peer, secure, reset.clone(), requests.begin()));
         let connection = http1::Builder::new()
             .max_buf_size(HEADER_LIMIT)
             .half_close(true)
@@ -177,11 +173,8 @@ impl Connection {
 
     async fn http2(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, reset: Reset, peer: IpAddr) {
         let (surfaces, requests) = (&self.surfaces, self.connections.open());
-        let service = service_fn(|request| {
-            let under_way = requests.begin();
-            let answering = answer(Arc::clone(surfaces), request, peer, true, reset.clone());
-            async move { answering.await.map(|answer| answer.map(|body| body.holding(under_way))) }
-        });
+        let service =
+            service_fn(|request| answer(Arc::clone(surfaces), request, peer, true, reset.clone(), requests.begin()));
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(200)
@@ -219,14 +212,46 @@ type Answer = http::Response<Outgoing>;
 /// How long a call that is never answered is kept.
 const NEVER: Duration = Duration::from_secs(300);
 
-async fn answer(
+/// What answers one request. A block and not an `async fn`, which would hold what it is given twice: it is moved about
+/// for each request.
+fn answer(
     surfaces: Arc<Surfaces>,
     request: http::Request<Incoming>,
     peer: IpAddr,
     secure: bool,
     reset: Reset,
-) -> io::Result<Answer> {
+    under_way: Arc<()>,
+) -> impl Future<Output = io::Result<Answer>> {
+    let (is_head, version) = (request.method() == Method::HEAD, request.version());
     let (mut head, incoming) = request.into_parts();
+    async move {
+        let body = match check_head(&surfaces, &mut head) {
+            Ok(limit) => read_whole(pin!(read_body(&head.headers, version, incoming, limit))).await,
+            Err(reply) => Err(reply),
+        };
+        // hyper drops this future when the client hangs up: whatever must finish is spawned further in.
+        let (reply, is_last, mut headers) = match body {
+            Ok(body) => {
+                // Some clients ask a proxy for https with an address in full, and leave the TLS to it.
+                let secure = secure || (version < Version::HTTP_2 && head.uri.scheme_str() == Some("https"));
+                let request = Request { method: head.method, uri: head.uri, headers: head.headers, peer, secure, body };
+                (surfaces.answer(&request).await, matches!(request.body, Body::TooLarge), request.headers)
+            }
+            Err(reply) => (reply, true, HeaderMap::new()),
+        };
+        if matches!(reply.sending, Sending::Never) {
+            tokio::time::sleep(NEVER).await;
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        // The answer's headers take over the memory of the request's, and hyper has it back for the next.
+        headers.clear();
+        let response = respond(reply, is_head, &reset, headers)?.map(|body| body.holding(under_way));
+        Ok(if is_last { closing(response, version) } else { response })
+    }
+}
+
+/// How long the body may be; an error is what to answer instead.
+fn check_head(surfaces: &Surfaces, head: &mut http::request::Parts) -> Result<usize, Reply> {
     // HTTP/2 has the host in the address instead of a header.
     if let Some(authority) = head.uri.authority()
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
@@ -241,47 +266,31 @@ async fn answer(
         let sentence = format!(
             "{host} is not KPay's: this proxy carries other hosts by HTTPS (CONNECT) only, so set HTTPS_PROXY and not HTTP_PROXY"
         );
-        return Ok(closing(respond(Reply::problem(502, &sentence), false, &reset).await?, head.version));
+        return Err(Reply::problem(502, &sentence));
     }
-    // Some clients ask a proxy for https in that form too, and leave the TLS to it.
-    let secure = secure || (head.version < Version::HTTP_2 && head.uri.scheme_str() == Some("https"));
-    let (is_head, version) = (head.method == Method::HEAD, head.version);
     // hyper bounds its buffer, which a head that arrives quickly can outgrow: the limit itself is kept here.
     if head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>() > HEADER_LIMIT {
-        let reply = Reply::problem(431, &format!("the headers are larger than {HEADER_LIMIT} bytes"));
-        return Ok(closing(respond(reply, is_head, &reset).await?, version));
+        return Err(Reply::problem(431, &format!("the headers are larger than {HEADER_LIMIT} bytes")));
     }
-    let limit = surfaces.body_limit(&head.method, head.uri.path(), &head.headers);
-    let body = match patiently(read_body(&head.headers, version, incoming, limit)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(error)) => {
-            let reply = Reply::problem(400, &format!("the body cannot be read: {error}"));
-            return Ok(closing(respond(reply, false, &reset).await?, version));
-        }
-        Err(_) => {
-            let reply = Reply::problem(408, &format!("the body did not arrive within {PATIENCE:?}"));
-            return Ok(closing(respond(reply, false, &reset).await?, version));
-        }
-    };
-    let too_large = matches!(body, Body::TooLarge);
-    let (path, query) = (head.uri.path().to_owned(), head.uri.query().map(str::to_owned));
-    let request = Request { method: head.method, path, query, headers: head.headers, peer, secure, body };
-    // hyper drops this future when the client hangs up: whatever must finish is spawned further in.
-    let response = respond(surfaces.answer(request).await, is_head, &reset).await?;
-    Ok(if too_large { closing(response, version) } else { response })
+    Ok(surfaces.body_limit(&head.method, head.uri.path(), &head.headers))
 }
 
-/// A limit in time for what mostly is there already, and then costs no look at the clock.
-async fn patiently<T>(future: impl Future<Output = T>) -> Result<T, Elapsed> {
-    let mut future = pin!(future);
-    match poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
-        Poll::Ready(done) => Ok(done),
-        Poll::Pending => timeout(PATIENCE, future).await,
+/// Waits for a body, but not for ever; an error is what to answer instead. A body mostly is there already, and then
+/// costs no look at the clock.
+async fn read_whole(mut body: Pin<&mut impl Future<Output = Result<Body, hyper::Error>>>) -> Result<Body, Reply> {
+    let read = match poll_fn(|context| Poll::Ready(body.as_mut().poll(context))).await {
+        Poll::Ready(read) => Ok(read),
+        Poll::Pending => timeout(PATIENCE, body).await,
+    };
+    match read {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(error)) => Err(Reply::problem(400, &format!("the body cannot be read: {error}"))),
+        Err(_) => Err(Reply::problem(408, &format!("the body did not arrive within {PATIENCE:?}"))),
     }
 }
 
 async fn read_body(
-    headers: &http::HeaderMap,
+    headers: &HeaderMap,
     version: Version,
     mut incoming: Incoming,
     limit: usize,
@@ -315,17 +324,14 @@ async fn read_body(
 const VERSION: HeaderName = HeaderName::from_static("x-kpay-sandbox");
 
 /// An error here ends the connection, or the stream, without an answer.
-async fn respond(reply: Reply, is_head: bool, reset: &Reset) -> io::Result<Answer> {
+fn respond(reply: Reply, is_head: bool, reset: &Reset, headers: HeaderMap) -> io::Result<Answer> {
     let length = reply.body.len();
     let mut announced = is_head;
     let body = match reply.sending {
         _ if is_head => Outgoing::whole(Bytes::new()),
         Sending::Whole => Outgoing::whole(reply.body),
         Sending::Live(pieces) => Outgoing::live(reply.body, pieces),
-        Sending::Never => {
-            tokio::time::sleep(NEVER).await;
-            return Err(io::ErrorKind::TimedOut.into());
-        }
+        Sending::Never => return Err(io::ErrorKind::TimedOut.into()),
         Sending::Reset(ResetPoint::BeforeAnswer) => {
             reset.order();
             return Err(io::ErrorKind::ConnectionReset.into());
@@ -346,6 +352,7 @@ async fn respond(reply: Reply, is_head: bool, reset: &Reset) -> io::Result<Answe
     };
     let mut response = http::Response::new(body);
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.headers_mut() = headers;
     let headers = response.headers_mut();
     headers.insert(VERSION, HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
     match reply.content_type {

@@ -107,7 +107,8 @@ fn pay(sandbox: &Sandbox, url: &str, number: usize, scenario: &str) -> Option<St
         "retailerid": "02", "returl": url, "redirecturl": "https://shop.example/thanks", "bankid": "63510",
     })
     .to_string();
-    let credentials = Credentials { username: facts.username.clone(), password: facts.password.clone() };
+    let credentials =
+        Credentials { username: facts.username.as_str().into(), password: facts.password.as_str().into() };
     let call = Call {
         secure: true,
         peer: [127, 0, 0, 1].into(),

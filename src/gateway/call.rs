@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use super::scenario::Fault;
@@ -40,9 +41,9 @@ pub enum Body<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// User.
-    pub username: String,
+    pub username: CompactString,
     /// Password.
-    pub password: String,
+    pub password: CompactString,
 }
 
 /// What a call is answered with.

@@ -6,8 +6,7 @@ use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HOST};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderValue};
 
 use super::{Body, RefusalStatus, Reply, Request, Sending, Surfaces};
 use crate::gateway::Gateway;
@@ -24,10 +23,6 @@ const LONGEST: Duration = Duration::from_secs(300);
 
 /// The header by which a request names its scenario.
 const SCENARIO: &str = "X-KPay-Sandbox-Scenario";
-const SCENARIO_HEADER: HeaderName = HeaderName::from_static("x-kpay-sandbox-scenario");
-
-/// The header that the newer portal asks for (D, portal).
-const KEY_HEADER: HeaderName = HeaderName::from_static("kpay-key");
 
 /// Some clients leave the padding out; PHP, which KPay runs on, does not mind.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -37,18 +32,19 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// Answers a call. What kind of call it is stands in the body; neither path nor Content-Type decides.
 pub(super) async fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
-    let scenario = request.headers.get(SCENARIO_HEADER).map(|name| name.to_str().unwrap_or("?"));
+    let told = Told::by(&request.headers);
+    let scenario = told.scenario.map(|name| name.to_str().unwrap_or("?"));
     let headers = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    let credentials = credentials(&request.headers);
+    let credentials = credentials(told.authorization);
     let user = credentials.as_ref().ok().map(|credentials| &*credentials.username);
-    let head = masking::head(request.method.as_str(), &request.path, headers, user);
+    let head = masking::head(request.method.as_str(), request.path(), headers, user);
     let call = Call {
         scenario,
         secure: request.secure,
         peer: request.peer,
         credentials,
-        key: request.headers.get(KEY_HEADER).and_then(|key| key.to_str().ok()),
-        host: host(&request.headers).unwrap_or(&surfaces.default_host),
+        key: told.key.and_then(|key| key.to_str().ok()),
+        host: told.host.and_then(host).unwrap_or(&surfaces.default_host),
         head: &head,
         body: match &request.body {
             Body::Whole(body) => call::Body::Whole(body),
@@ -63,7 +59,7 @@ pub(super) async fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
     }
     let answered = surfaces.door.apply(|gateway, now| gateway.handle_call(&call, now));
     if let Some(ticket) = answered.ticket
-        && tokio::time::timeout(LONGEST, released(surfaces, ticket)).await.is_err()
+        && Box::pin(tokio::time::timeout(LONGEST, released(surfaces, ticket))).await.is_err()
     {
         // The caller has long gone, and on a clock that stands still nothing else would end this.
         return Reply { sending: Sending::Reset(ResetPoint::BeforeAnswer), ..Reply::text(504, "") };
@@ -125,15 +121,41 @@ fn with_fault(mut reply: Reply, fault: Fault) -> Reply {
     reply
 }
 
-fn credentials(headers: &HeaderMap) -> Result<Credentials, String> {
-    let header = headers
-        .get(AUTHORIZATION)
-        .ok_or("the Authorization header is missing: send Basic and the base64 of user:password")?;
+/// The headers that matter here, the first of each name.
+#[derive(Default)]
+struct Told<'a> {
+    authorization: Option<&'a HeaderValue>,
+    host: Option<&'a HeaderValue>,
+    /// The one that the newer portal asks for (D, portal).
+    key: Option<&'a HeaderValue>,
+    scenario: Option<&'a HeaderValue>,
+}
+
+impl Told<'_> {
+    /// Looks at each header once, which takes less time than to look up each name.
+    fn by(headers: &HeaderMap) -> Told<'_> {
+        let mut told = Told::default();
+        for (name, value) in headers {
+            let place = match name.as_str() {
+                "authorization" => &mut told.authorization,
+                "host" => &mut told.host,
+                "kpay-key" => &mut told.key,
+                "x-kpay-sandbox-scenario" => &mut told.scenario,
+                _ => continue,
+            };
+            place.get_or_insert(value);
+        }
+        told
+    }
+}
+
+fn credentials(header: Option<&HeaderValue>) -> Result<Credentials, String> {
+    let header = header.ok_or("the Authorization header is missing: send Basic and the base64 of user:password")?;
     let wrong = |what: &str| format!("the Authorization header {what}: send Basic and the base64 of user:password");
     let header = header.to_str().map_err(|_| wrong("is not text"))?;
-    let (scheme, encoded) = header.trim().split_once(' ').ok_or_else(|| wrong("has no credentials"))?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return Err(wrong("is not Basic"));
+    let (scheme, encoded) = header.split_at_checked("Basic ".len()).unwrap_or((header, ""));
+    if !scheme.eq_ignore_ascii_case("Basic ") {
+        return Err(wrong(if header.contains(' ') { "is not Basic" } else { "has no credentials" }));
     }
     let decoded = BASE64.decode(encoded.trim()).map_err(|_| wrong("is not base64"))?;
     let decoded = String::from_utf8(decoded).map_err(|_| wrong("is not UTF-8 inside its base64"))?;
@@ -142,8 +164,8 @@ fn credentials(headers: &HeaderMap) -> Result<Credentials, String> {
 }
 
 /// The name under which the caller reached us, unless it holds what no host and port would.
-fn host(headers: &HeaderMap) -> Option<&str> {
-    let host = headers.get(HOST)?.to_str().ok()?;
+fn host(header: &HeaderValue) -> Option<&str> {
+    let host = header.to_str().ok()?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']' | b'_');
     (!host.is_empty() && host.len() <= 255 && host.bytes().all(plain)).then_some(host)
 }

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri};
 use tokio::sync::watch;
 
 use crate::door::Door;
@@ -24,10 +24,8 @@ pub use reply::{Reply, Sending};
 pub struct Request {
     /// Its method.
     pub method: Method,
-    /// The path, as it was sent.
-    pub path: String,
-    /// What followed the `?`.
-    pub query: Option<String>,
+    /// Path and query, as they were sent.
+    pub uri: Uri,
     /// Its headers.
     pub headers: HeaderMap,
     /// Where it came from; an IPv4 address stays one on an IPv6 socket.
@@ -36,6 +34,17 @@ pub struct Request {
     pub secure: bool,
     /// Its body.
     pub body: Body,
+}
+
+impl Request {
+    fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    /// What followed the `?`, empty when there was none.
+    fn query(&self) -> &str {
+        self.uri.query().unwrap_or_default()
+    }
 }
 
 /// A request's body.
@@ -107,23 +116,24 @@ pub use home::Home;
 
 impl Surfaces {
     /// Answers a request.
-    pub async fn answer(&self, request: Request) -> Reply {
-        let path = request.path.strip_suffix('/').unwrap_or(&request.path);
+    pub async fn answer(&self, request: &Request) -> Reply {
+        let path = request.path().strip_suffix('/').unwrap_or(request.path());
         if request.method == Method::POST && matches!(path, "" | "/api") {
-            return kpay::answer(self, &request).await;
+            return kpay::answer(self, request).await;
         }
+        // Those that seldom answer are in boxes, so that the others' futures are small.
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         let reading = matches!(request.method, Method::GET | Method::HEAD);
         match (&request.method, segments.as_slice()) {
-            (_, []) if reading => self.home.page(&request),
+            (_, []) if reading => self.home.page(request),
             (_, [] | ["api"]) => {
                 Reply::problem(405, "KPay's endpoint takes POST with a JSON body").with("Allow", "POST")
             }
             (_, ["__sandbox", "livez" | "readyz"]) if reading => Reply::text(200, "ok\n"),
             (_, ["__sandbox", "assets", name]) if reading => asset(name),
-            (_, ["__sandbox", "api", path @ ..]) => control::answer(self, &request, path).await,
-            (_, ["__sandbox", path @ ..]) => dashboard::answer(self, &request, path).await,
-            (_, ["checkout", path @ ..]) => checkout::answer(self, &request, path).await,
+            (_, ["__sandbox", "api", path @ ..]) => Box::pin(control::answer(self, request, path)).await,
+            (_, ["__sandbox", path @ ..]) => Box::pin(dashboard::answer(self, request, path)).await,
+            (_, ["checkout", path @ ..]) => Box::pin(checkout::answer(self, request, path)).await,
             _ => Reply::problem(404, "nothing here: KPay's endpoint is POST / or POST /api/, and GET / tells more"),
         }
     }

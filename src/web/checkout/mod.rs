@@ -186,7 +186,7 @@ fn see_other(address: String) -> Reply {
 
 /// Tells a page that its payment no longer stands as it has `seen` it: at once, or when it happens.
 async fn state(surfaces: &Surfaces, request: &Request, id: &str) -> Reply {
-    let seen = request.query.as_deref().and_then(|query| query.strip_prefix("seen=")).unwrap_or_default();
+    let seen = request.query().strip_prefix("seen=").unwrap_or_default();
     let mut stop = surfaces.stop.clone();
     let word = tokio::select! {
         word = news(surfaces, id, seen) => word,

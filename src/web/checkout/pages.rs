@@ -122,7 +122,7 @@ impl Card {
     /// The test card that was picked from the drawer; an empty form when none was.
     pub(super) fn suggested(gateway: &Gateway, request: &Request, now: Timestamp) -> Card {
         let picked = |wanted: &str| {
-            let mut pairs = form_urlencoded::parse(request.query.as_deref().unwrap_or_default().as_bytes());
+            let mut pairs = form_urlencoded::parse(request.query().as_bytes());
             pairs.find(|(name, _)| name == wanted).and_then(|(_, index)| index.parse::<usize>().ok())
         };
         let (card, outcome) = (picked("card"), picked("outcome"));

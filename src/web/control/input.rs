@@ -17,7 +17,7 @@ pub(super) struct Query(BTreeMap<String, String>);
 impl Query {
     pub(super) fn parse(request: &Request, known: &[&str]) -> Result<Query, Problem> {
         let mut parameters = BTreeMap::new();
-        for (name, value) in form_urlencoded::parse(request.query.as_deref().unwrap_or_default().as_bytes()) {
+        for (name, value) in form_urlencoded::parse(request.query().as_bytes()) {
             if !known.contains(&&*name) {
                 let hint =
                     if known.is_empty() { "it takes none".into() } else { format!("it takes {}", known.join(", ")) };

@@ -125,11 +125,10 @@ struct Frame {
 impl Frame {
     fn new(surfaces: &Surfaces, request: &Request, active: &'static str) -> Frame {
         let clock = surfaces.door.clock();
-        let query = request.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
         let now = clock.now();
         surfaces.door.read(|gateway| Frame {
             active,
-            here: format!("{}{query}", request.path),
+            here: request.uri.path_and_query().map_or("/", |here| here.as_str()).to_owned(),
             profile: gateway.rules().profiles.default().name.to_string(),
             now: second(now),
             now_ms: u64::try_from(now.since(Timestamp::ZERO).as_millis()).unwrap_or(u64::MAX),
@@ -162,7 +161,7 @@ fn query(pairs: &[(&str, &str)]) -> String {
 
 /// The parameters after the `?`; what a page does not know it does not mind.
 fn parameter(request: &Request, name: &str) -> String {
-    let pairs = form_urlencoded::parse(request.query.as_deref().unwrap_or_default().as_bytes());
+    let pairs = form_urlencoded::parse(request.query().as_bytes());
     let found = pairs.filter(|(other, _)| other == name).last();
     found.map(|(_, value)| value.trim().chars().take(300).collect()).unwrap_or_default()
 }
