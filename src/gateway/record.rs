@@ -1,13 +1,13 @@
 //! Names and values in one piece of memory: what is kept of a payment for as long as the sandbox runs is kept small.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Pairs of a name and a value, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Record(Box<str>);
 
-/// How many bits of a length one character tells.
-const BITS: u32 = 15;
+/// The longest text that there may be, in bytes: a body, from which they all are, has 64 KiB at most.
+const LONGEST: usize = 0xF_FFFF;
 
 impl Record {
     /// The pairs.
@@ -16,19 +16,18 @@ impl Record {
         std::iter::from_fn(move || Some((next(&mut rest)?, next(&mut rest)?)))
     }
 
-    /// Two characters tell a text's length, 15 bits each: every number below 2^15 is a character.
+    /// A character tells a text's length; those numbers that are no characters are passed over.
     fn put(all: &mut String, text: &str) {
-        let length = u32::try_from(text.len()).unwrap_or(u32::MAX).min((1 << (2 * BITS)) - 1);
-        let half = |bits: u32| char::from_u32(bits & ((1 << BITS) - 1)).unwrap_or_default();
-        all.push(half(length >> BITS));
-        all.push(half(length));
+        let length = text.len().min(LONGEST) as u32;
+        all.push(char::from_u32(if length < 0xD800 { length } else { length + 0x800 }).unwrap_or_default());
         all.push_str(text);
     }
 }
 
 fn next<'a>(rest: &mut &'a str) -> Option<&'a str> {
     let mut characters = rest.chars();
-    let length = (u32::from(characters.next()?) << BITS) | u32::from(characters.next()?);
+    let length = u32::from(characters.next()?);
+    let length = if length < 0xD800 { length } else { length - 0x800 };
     let (text, after) = characters.as_str().split_at_checked(length as usize)?;
     *rest = after;
     Some(text)
@@ -53,7 +52,11 @@ impl Serialize for Record {
 
 impl<'de> Deserialize<'de> for Record {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Record, D::Error> {
-        Vec::<(String, String)>::deserialize(deserializer).map(Record::from_iter)
+        let pairs = Vec::<(String, String)>::deserialize(deserializer)?;
+        if pairs.iter().any(|(name, value)| name.len().max(value.len()) > LONGEST) {
+            return Err(de::Error::custom(format!("a text in a record is longer than {LONGEST} bytes")));
+        }
+        Ok(pairs.into_iter().collect())
     }
 }
 
@@ -63,11 +66,15 @@ mod tests {
 
     #[test]
     fn gives_back_what_was_put_in() {
-        let long = "é\u{0}\u{7fff}".repeat(20_000);
-        let pairs = [("email", "a@example.rw"), ("", ""), ("details", &*long), ("é", "\u{10ffff}")];
-        let record: Record = pairs.into_iter().collect();
-        assert!(record.iter().eq(pairs));
-        let written = serde_json::to_string(&record).unwrap();
-        assert_eq!(serde_json::from_str::<Record>(&written).unwrap(), record);
+        for length in [0, 0xD7FF, 0xD800, 0xDFFF, 0xE000, 0x1_0000, LONGEST] {
+            let long = "x".repeat(length);
+            let pairs = [("email", "a@example.rw"), ("", ""), ("details", &*long), ("é\u{0}", "\u{10ffff}")];
+            let record: Record = pairs.into_iter().collect();
+            assert!(record.iter().eq(pairs), "{length}");
+            let written = serde_json::to_string(&record).unwrap();
+            assert_eq!(serde_json::from_str::<Record>(&written).unwrap(), record);
+        }
+        let longer = serde_json::json!([["details", "x".repeat(LONGEST + 1)]]);
+        assert!(serde_json::from_value::<Record>(longer).unwrap_err().to_string().contains("1048575"));
     }
 }
