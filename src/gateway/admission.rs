@@ -164,6 +164,14 @@ impl Draft {
     }
 }
 
+/// Without blanks at its ends, where nearly no text has any.
+fn trimmed(text: &str) -> &str {
+    match text.as_bytes() {
+        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
+        _ => text.trim(),
+    }
+}
+
 /// Reads the parameters of `pay`. All that are required must be there before any is found unusable, so that
 /// the first answer of an integrator's first try names what is missing.
 fn read_order(message: &Message<'_>, merchant: &Merchant, profile: &Profile) -> Result<(Draft, Msisdn), String> {
@@ -180,7 +188,7 @@ fn read_order(message: &Message<'_>, merchant: &Merchant, profile: &Profile) -> 
     if !missing.is_empty() {
         return Err(missing.join("; "));
     }
-    let text = |param: Param| texts[param as usize].trim();
+    let text = |param: Param| trimmed(&texts[param as usize]);
     let named = |param: Param| move |why| format!("{}: {why}", param.name());
     let refid = &texts[Param::Refid as usize];
     if message.refid_is_number() && !refid.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -191,7 +199,7 @@ fn read_order(message: &Message<'_>, merchant: &Merchant, profile: &Profile) -> 
     }
     let msisdn = Msisdn::parse(text(Param::Msisdn)).map_err(named(Param::Msisdn))?;
     let amount = Amount::parse(text(Param::Amount)).map_err(named(Param::Amount))?;
-    let currency = match message.text(Param::Currency)?.as_deref().map(str::trim) {
+    let currency = match message.text(Param::Currency)?.as_deref().map(trimmed) {
         None | Some("RWF") => Currency::Rwf,
         Some("USD") => Currency::Usd,
         Some(other) => {
@@ -205,7 +213,7 @@ fn read_order(message: &Message<'_>, merchant: &Merchant, profile: &Profile) -> 
         amount,
         currency,
         pmethod: text(Param::Pmethod).into(),
-        bankid: message.text(Param::Bankid)?.map(|id| id.trim().into()),
+        bankid: message.text(Param::Bankid)?.map(|id| trimmed(&id).into()),
         retailerid: text(Param::Retailerid).into(),
         returl: text(Param::Returl).into(),
         redirecturl: text(Param::Redirecturl).into(),

@@ -80,9 +80,8 @@ impl Gateway {
             Decision::Accepted => {
                 let transaction = self.transaction(position);
                 let blank = transaction.order.method == Method::Momo && transaction.profile.momo_url == MomoUrl::Blank;
-                let url =
-                    if blank { " ".into() } else { ["https://", host, "/checkout/", &transaction.checkout].concat() };
-                (wire::accepted(&url, authkey, transaction), None)
+                let page = ["https://", host, "/checkout/", &*transaction.checkout];
+                (wire::accepted(if blank { &[" "] } else { &page }, authkey, transaction), None)
             }
             Decision::Settled(settlement) => {
                 self.settle(position, settlement, false, now);

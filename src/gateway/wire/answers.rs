@@ -12,6 +12,8 @@ use super::super::values::excerpt;
 /// A field's value.
 enum Is<'a> {
     Text(&'a str),
+    /// A text in pieces.
+    Pieces(&'a [&'a str]),
     Number(u16),
     /// The field is left out.
     Absent,
@@ -27,7 +29,8 @@ fn message(fields: &[(&str, Is<'_>)]) -> Vec<u8> {
         message.extend_from_slice(name.as_bytes());
         message.extend_from_slice(b"\":");
         match value {
-            Is::Text(text) => push_text(&mut message, text),
+            Is::Text(text) => push_text(&mut message, &[text]),
+            Is::Pieces(pieces) => push_text(&mut message, pieces),
             Is::Number(number) => message.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes()),
             Is::Absent => {}
         }
@@ -36,23 +39,26 @@ fn message(fields: &[(&str, Is<'_>)]) -> Vec<u8> {
     message
 }
 
-fn push_text(message: &mut Vec<u8>, text: &str) {
-    // Mostly there is nothing to escape. All bytes are looked at, which takes less time than to stop at the first.
-    let plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
-    if text.bytes().fold(true, |so_far, byte| so_far & plain(byte)) {
-        message.push(b'"');
-        message.extend_from_slice(text.as_bytes());
-        message.push(b'"');
-    } else {
-        message.append(&mut json(&text));
+fn push_text(message: &mut Vec<u8>, pieces: &[&str]) {
+    message.push(b'"');
+    for piece in pieces {
+        // Mostly there is nothing to escape. All bytes are looked at, which takes less time than to stop at the first.
+        let plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+        if piece.bytes().fold(true, |so_far, byte| so_far & plain(byte)) {
+            message.extend_from_slice(piece.as_bytes());
+        } else {
+            let quoted = json(piece);
+            message.extend_from_slice(&quoted[1..quoted.len() - 1]);
+        }
     }
+    message.push(b'"');
 }
 
-/// `pay`, accepted (D).
-pub fn accepted(url: &str, authkey: &str, transaction: &Transaction) -> Vec<u8> {
+/// `pay`, accepted (D). The address comes in pieces.
+pub fn accepted(url: &[&str], authkey: &str, transaction: &Transaction) -> Vec<u8> {
     message(&[
         ("reply", Is::Text("PENDING")),
-        ("url", Is::Text(url)),
+        ("url", Is::Pieces(url)),
         ("success", Is::Number(1)),
         ("authkey", Is::Text(authkey)),
         ("tid", Is::Text(&transaction.tid)),
