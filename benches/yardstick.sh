@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The program beside bare servers in one interleaved run: benches/yardstick.sh [load|start|hook|growth|all] [FOLDER]
+# The program beside bare servers in one interleaved run: benches/yardstick.sh [load|start|memory|hook|growth|all] [FOLDER]
 #
 # Needs the yardstick (a bare hyper server and a load generator) in ../shared/limits; it is built once into FOLDER, a
 # scratch folder. Rates are ratios of neighbours in time. Server on core 0, generator on core 1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-all}
-case $what in load | start | hook | growth | all) ;; *) echo "there is no $what: write load, start, hook, growth or all" >&2; exit 2 ;; esac
+case $what in load | start | memory | hook | growth | all) ;; *) echo "there is no $what: write load, start, memory, hook, growth or all" >&2; exit 2 ;; esac
 # shellcheck source=benches/common.sh
 . benches/common.sh "${2:-}"
 cd "$folder"
@@ -30,6 +30,24 @@ load() {
 # What a bare server's webhooks make of 10,000 payments; the program's postbacks at one instant are `cargo bench --bench postbacks`.
 hook() { python3 bench.py hook --n 10000 --conns 64 --rounds 5 --only limit-hook; }
 start() { python3 bench.py start --runs 20 --only limit-awslc,pay --add "$(own pay "$body")"; }
+# Memory idle, and for each of 100,000 payments, first of those that stay pending and then, one after the other, of those that are settled and posted.
+memory() {
+  python3 bench.py rss --only limit-store,pay --add "$(own pay "$body")"
+  local pid before
+  # shellcheck disable=SC2086
+  $serve --quiet >memory.log 2>&1 & pid=$!
+  # shellcheck disable=SC2064
+  trap "kill $pid 2>/dev/null || true" EXIT
+  pss() { awk '/^Pss:/ { print $2 }' "/proc/$pid/smaps_rollup"; }
+  until [[ $(bin/kload once url=https://127.0.0.1:19443/ "$auth" "body=$body" timeout=1) == 'HTTP/1.1 200'* ]]; do kill -0 "$pid"; done
+  before=$(pss)
+  local settled=${body/0780000005/0783300000}
+  bin/kload hook url=https://127.0.0.1:19443/ "$auth" "body=${settled/127.0.0.1:9\/cb/127.0.0.1:19999\/}" n=100000 conns=1 timeout=120 |
+    python3 -c 'import json, sys; r = json.load(sys.stdin); print("%d payments, %d posted, %d lost" % (r["n"], r["delivered"], r["lost"]))'
+  sleep 1
+  echo "settled and posted: $((($(pss) - before) * 1024 / 100000)) bytes a payment"
+  kill "$pid"
+}
 # Memory and the longest wait while five million payments come, then the rate beside one that has few, by turns.
 growth() {
   # Not local: it is needed when the script ends.
@@ -59,4 +77,4 @@ growth() {
     echo "many: $(run 19443 secs=1.5 warm=0.2)"
   done
 }
-if [ "$what" = all ]; then load; start; hook; growth; else "$what"; fi
+if [ "$what" = all ]; then load; start; memory; hook; growth; else "$what"; fi
