@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use kpay_sandbox::gateway::Gateway;
+
 use crate::harness::{Running, authorization, exchange, json_of, status};
 use crate::receiver::Receiver;
 
@@ -95,6 +97,52 @@ async fn a_wait_in_vain_tells_what_came_nearest_and_why_it_did_not_match() {
     assert_eq!(status, 409);
     let message = problem["error"]["message"].as_str().unwrap();
     assert!(message.contains("wanted at least 1 deliveries with refid 'ORDER-1', found 0"), "{message}");
+}
+
+#[tokio::test]
+async fn what_one_merchant_resets_takes_nothing_from_another() {
+    let running = Running::start().await;
+    paid(&running, "ORDER-1", "0780000003", "/").await;
+    ok(&running, "POST", "reset", json!({ "merchant": "no_api_access" })).await;
+    let verify =
+        |count: usize| json!({ "expect": [{ "for": "call", "match": { "refid": "ORDER-1" }, "count": count }] });
+    ok(&running, "POST", "verify", verify(1)).await;
+    ok(&running, "POST", "reset", json!({ "merchant": "your_username" })).await;
+    ok(&running, "POST", "verify", verify(0)).await;
+}
+
+#[tokio::test]
+async fn what_the_journal_has_let_go_is_not_taken_for_what_never_was() {
+    let running = Running::start().await;
+    paid(&running, "ORDER-1", "0780000003", "/").await;
+    let flood = |times| {
+        for _ in 0..times {
+            let failed = |gateway: &mut Gateway, now| {
+                gateway.handle_connection_failure([127, 0, 0, 1].into(), "x".repeat(1024 * 1024), now);
+            };
+            running.sandbox.door().apply(failed);
+        }
+    };
+    flood(20);
+    let verify = |count: Value| json!({ "expect": [{ "for": "call", "count": count }] });
+    for count in [json!(0), json!(1), json!({ "max": 5 }), json!({ "min": 1 })] {
+        let (status, problem) = api(&running, "POST", "verify", verify(count)).await;
+        assert_eq!(status, 409);
+        let message = problem["error"]["message"].as_str().unwrap();
+        assert!(message.contains("older entries of the journal are gone"), "{message}");
+    }
+    let (status, problem) = api(&running, "POST", "wait", json!({ "for": "call", "timeout": "10ms" })).await;
+    let message = problem["error"]["message"].as_str().unwrap();
+    assert!(status == 408 && message.contains("older entries of the journal are gone"), "{message}");
+    // A transaction is in the ledger, which forgets nothing.
+    ok(&running, "POST", "verify", json!({ "expect": [{ "for": "transaction", "count": 1 }] })).await;
+    // Behind a number that is still there, and behind a reset, all is known again.
+    let last = running.sandbox.read(|gateway| gateway.journal().last());
+    ok(&running, "POST", "verify", json!({ "expect": [{ "for": "call", "count": 0, "after": last }] })).await;
+    ok(&running, "POST", "reset?merchant=your_username", json!({})).await;
+    flood(3);
+    ok(&running, "POST", "verify?merchant=your_username", verify(json!(0))).await;
+    assert_eq!(api(&running, "POST", "verify", verify(json!(0))).await.0, 409, "of all merchants not");
 }
 
 #[tokio::test]
