@@ -93,7 +93,7 @@ const ENDPOINTS: [(&str, &str); 32] = [
         "POST wait",
         "until {\"for\": \"delivery\", \"match\": {…}} is met, or a call or a transaction; count, after, timeout",
     ),
-    ("POST verify", "that what happened is as expected, {\"expect\": [{\"for\", \"match\", \"count\"}]}"),
+    ("POST verify", "that what happened is as expected, {\"expect\": [{\"for\", \"match\", \"count\", \"after\"}]}"),
     ("GET clock", "now, whether it is paused, what is due next"),
     ("POST clock/pause", "stop the clock"),
     ("POST clock/resume", "let it go on"),
