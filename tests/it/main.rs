@@ -12,6 +12,7 @@ mod checkout;
 mod commands;
 mod control;
 mod exec;
+mod expect;
 mod faults;
 mod golden;
 mod h2;
