@@ -107,6 +107,17 @@ async fn what_the_journal_has_let_go_is_not_taken_for_what_never_was() {
 }
 
 #[tokio::test]
+async fn a_count_that_says_nothing_is_refused() {
+    let running = Running::start().await;
+    for count in [json!({ "least": 1 }), json!({}), json!(-1), json!("1")] {
+        let verify = json!({ "expect": [{ "for": "call", "count": count }] });
+        let (status, problem) = api(&running, "POST", "verify", verify).await;
+        let message = problem["error"]["message"].as_str().unwrap_or_default();
+        assert!(status == 400 && message.contains("expect[0].count: write a number or"), "{count}: {problem}");
+    }
+}
+
+#[tokio::test]
 async fn a_wait_ends_as_soon_as_it_is_met() {
     let running = Running::start().await;
     let wait = json!({ "for": "transaction", "match": { "refid": "ORDER-1", "status": "failed" }, "timeout": "5m" });

@@ -139,7 +139,7 @@ struct Expectation {
 
 /// How many there must be: a number, or bounds; at least one when left out.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields, expecting = "write a number or {\"min\", \"max\"}")]
 enum Count {
     Exactly(usize),
     Between { min: Option<usize>, max: Option<usize> },
@@ -176,6 +176,11 @@ pub(super) fn verify(surfaces: &Surfaces, request: &Request) -> Outcome {
     for (index, Expectation { subject, when, count, after }) in expect.into_iter().enumerate() {
         check(&when).map_err(|why| unusable(format!("expect[{index}].{why}")))?;
         let count = count.unwrap_or(Count::Between { min: Some(1), max: None });
+        if matches!(count, Count::Between { min: None, max: None }) {
+            return Err(unusable(format!(
+                "expect[{index}].count: write a number or {{\"min\", \"max\"}}: without either it would always hold"
+            )));
+        }
         let mut search = Search::new(subject, &when, merchant.as_deref(), after);
         while surfaces.door.read(|gateway| search.look(gateway)) {}
         let found = search.matched.len();
