@@ -30,38 +30,39 @@ load() {
 # What a bare server's webhooks make of 10,000 payments; the program's postbacks at one instant are `cargo bench --bench postbacks`.
 hook() { python3 bench.py hook --n 10000 --conns 64 --rounds 5 --only limit-hook; }
 start() { python3 bench.py start --runs 20 --only limit-awslc,pay --add "$(own pay "$body")"; }
+declare -A pids=()
+trap 'kill "${pids[@]}" 2>/dev/null || true' EXIT
+# begin PORT: starts the program there; returns when it answers.
+begin() {
+  local port=$1
+  # shellcheck disable=SC2086
+  taskset -c 0 ${serve/19443/$port} --quiet >"serve-$port.log" 2>&1 & pids[$port]=$!
+  until [[ $(bin/kload once "url=https://127.0.0.1:$port/" "$auth" "body=$body" timeout=1) == 'HTTP/1.1 200'* ]]; do
+    kill -0 "${pids[$port]}" 2>/dev/null || { cat "serve-$port.log" >&2; exit 1; }
+  done
+  # What answers is this one, and not one that another run has left.
+  kill -0 "${pids[$port]}" 2>/dev/null || { cat "serve-$port.log" >&2; exit 1; }
+}
 # Memory idle, and for each of 100,000 payments, first of those that stay pending and then, one after the other, of those that are settled and posted.
 memory() {
   python3 bench.py rss --only limit-store,pay --add "$(own pay "$body")"
-  local pid before
-  # shellcheck disable=SC2086
-  $serve --quiet >memory.log 2>&1 & pid=$!
-  # shellcheck disable=SC2064
-  trap "kill $pid 2>/dev/null || true" EXIT
-  pss() { awk '/^Pss:/ { print $2 }' "/proc/$pid/smaps_rollup"; }
-  until [[ $(bin/kload once url=https://127.0.0.1:19443/ "$auth" "body=$body" timeout=1) == 'HTTP/1.1 200'* ]]; do kill -0 "$pid"; done
+  begin 19443
+  pss() { awk '/^Pss:/ { print $2 }' "/proc/${pids[19443]}/smaps_rollup"; }
+  local before settled
   before=$(pss)
-  local settled=${body/0780000005/0783300000}
+  settled=${body/0780000005/0783300000}
   bin/kload hook url=https://127.0.0.1:19443/ "$auth" "body=${settled/127.0.0.1:9\/cb/127.0.0.1:19999\/}" n=100000 conns=1 timeout=120 |
     python3 -c 'import json, sys; r = json.load(sys.stdin); print("%d payments, %d posted, %d lost" % (r["n"], r["delivered"], r["lost"]))'
+  # What the last ones took for a moment is given back first, as in bench.py.
   sleep 1
   echo "settled and posted: $((($(pss) - before) * 1024 / 100000)) bytes a payment"
-  kill "$pid"
+  kill "${pids[19443]}"
+  wait "${pids[19443]}" || true
 }
 # Memory and the longest wait while five million payments come, then the rate beside one that has few, by turns.
 growth() {
-  # Not local: it is needed when the script ends.
-  declare -gA pids=()
-  trap 'kill "${pids[@]}" 2>/dev/null || true' EXIT
-  for port in 19443 19444; do
-    # shellcheck disable=SC2086
-    taskset -c 0 ${serve/19443/$port} --quiet >"growth-$port.log" 2>&1 & pids[$port]=$!
-    until [[ $(bin/kload once "url=https://127.0.0.1:$port/" "$auth" "body=$body" timeout=1) == 'HTTP/1.1 200'* ]]; do
-      kill -0 "${pids[$port]}" 2>/dev/null || { cat "growth-$port.log" >&2; exit 1; }
-    done
-    # What answers is this one, and not one that another run has left.
-    kill -0 "${pids[$port]}" 2>/dev/null || { cat "growth-$port.log" >&2; exit 1; }
-  done
+  begin 19443
+  begin 19444
   resident() { awk '/VmRSS|RssAnon/ { printf "%s %.1f MiB  ", $1, $2 / 1024 }' "/proc/${pids[19443]}/status"; echo; }
   run() {
     local port=$1

@@ -241,7 +241,6 @@ fn answer(
         };
         if matches!(reply.sending, Sending::Never) {
             tokio::time::sleep(NEVER).await;
-            return Err(io::ErrorKind::TimedOut.into());
         }
         // The answer's headers take over the memory of the request's, and hyper has it back for the next.
         headers.clear();

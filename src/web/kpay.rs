@@ -32,10 +32,10 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// Answers a call. What kind of call it is stands in the body; neither path nor Content-Type decides.
 pub(super) async fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
-    let told = Told::by(&request.headers);
-    let scenario = told.scenario.map(|name| name.to_str().unwrap_or("?"));
+    let known = Headers::read(&request.headers);
+    let scenario = known.scenario.map(|name| name.to_str().unwrap_or("?"));
     let headers = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    let credentials = credentials(told.authorization);
+    let credentials = credentials(known.authorization);
     let user = credentials.as_ref().ok().map(|credentials| &*credentials.username);
     let head = masking::head(request.method.as_str(), request.path(), headers, user);
     let call = Call {
@@ -43,8 +43,8 @@ pub(super) async fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
         secure: request.secure,
         peer: request.peer,
         credentials,
-        key: told.key.and_then(|key| key.to_str().ok()),
-        host: told.host.and_then(host).unwrap_or(&surfaces.default_host),
+        key: known.key.and_then(|key| key.to_str().ok()),
+        host: known.host.and_then(host).unwrap_or(&surfaces.default_host),
         head: &head,
         body: match &request.body {
             Body::Whole(body) => call::Body::Whole(body),
@@ -123,7 +123,7 @@ fn with_fault(mut reply: Reply, fault: Fault) -> Reply {
 
 /// The headers that matter here, the first of each name.
 #[derive(Default)]
-struct Told<'a> {
+struct Headers<'a> {
     authorization: Option<&'a HeaderValue>,
     host: Option<&'a HeaderValue>,
     /// The one that the newer portal asks for (D, portal).
@@ -131,28 +131,28 @@ struct Told<'a> {
     scenario: Option<&'a HeaderValue>,
 }
 
-impl Told<'_> {
+impl Headers<'_> {
     /// Looks at each header once, which takes less time than to look up each name.
-    fn by(headers: &HeaderMap) -> Told<'_> {
-        let mut told = Told::default();
+    fn read(headers: &HeaderMap) -> Headers<'_> {
+        let mut known = Headers::default();
         for (name, value) in headers {
             let place = match name.as_str() {
-                "authorization" => &mut told.authorization,
-                "host" => &mut told.host,
-                "kpay-key" => &mut told.key,
-                "x-kpay-sandbox-scenario" => &mut told.scenario,
+                "authorization" => &mut known.authorization,
+                "host" => &mut known.host,
+                "kpay-key" => &mut known.key,
+                name if name.eq_ignore_ascii_case(SCENARIO) => &mut known.scenario,
                 _ => continue,
             };
             place.get_or_insert(value);
         }
-        told
+        known
     }
 }
 
 fn credentials(header: Option<&HeaderValue>) -> Result<Credentials, String> {
     let header = header.ok_or("the Authorization header is missing: send Basic and the base64 of user:password")?;
     let wrong = |what: &str| format!("the Authorization header {what}: send Basic and the base64 of user:password");
-    let header = header.to_str().map_err(|_| wrong("is not text"))?;
+    let header = header.to_str().map_err(|_| wrong("is not text"))?.trim();
     let (scheme, encoded) = header.split_at_checked("Basic ".len()).unwrap_or((header, ""));
     if !scheme.eq_ignore_ascii_case("Basic ") {
         return Err(wrong(if header.contains(' ') { "is not Basic" } else { "has no credentials" }));
@@ -168,4 +168,33 @@ fn host(header: &HeaderValue) -> Option<&str> {
     let host = header.to_str().ok()?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']' | b'_');
     (!host.is_empty() && host.len() <= 255 && host.bytes().all(plain)).then_some(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_read_leniently_and_what_is_wrong_with_them_is_told() {
+        let read = |header: &'static str| credentials(Some(&HeaderValue::from_static(header)));
+        for header in ["Basic dTpw", "basic dTpw", " BASIC   dTpw ", "Basic dTpwOg==", "Basic dTpwOg"] {
+            let Credentials { username, password } = read(header).unwrap();
+            assert_eq!((&*username, password.trim_end_matches(':')), ("u", "p"), "{header}");
+        }
+        for (header, wrong) in [
+            ("", "has no credentials"),
+            ("Basic", "has no credentials"),
+            ("Basic ", "has no credentials"),
+            ("dTpwOjEyMzQ1Ng==", "has no credentials"),
+            ("Bearer dTpw", "is not Basic"),
+            ("a b", "is not Basic"),
+            ("Basic #", "is not base64"),
+            ("Basic /w==", "is not UTF-8 inside its base64"),
+            ("Basic dQ==", "has no colon inside its base64"),
+        ] {
+            let why = read(header).unwrap_err();
+            assert_eq!(why, format!("the Authorization header {wrong}: send Basic and the base64 of user:password"));
+        }
+        assert!(credentials(None).unwrap_err().contains("is missing"));
+    }
 }

@@ -24,7 +24,7 @@ pub use reply::{Reply, Sending};
 pub struct Request {
     /// Its method.
     pub method: Method,
-    /// Path and query, as they were sent.
+    /// Its address, as it was sent: a path and a query, for a proxy with a host before them.
     pub uri: Uri,
     /// Its headers.
     pub headers: HeaderMap,
@@ -121,9 +121,9 @@ impl Surfaces {
         if request.method == Method::POST && matches!(path, "" | "/api") {
             return kpay::answer(self, request).await;
         }
-        // Those that seldom answer are in boxes, so that the others' futures are small.
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         let reading = matches!(request.method, Method::GET | Method::HEAD);
+        // Those that seldom answer are in boxes, so that the others' futures are small.
         match (&request.method, segments.as_slice()) {
             (_, []) if reading => self.home.page(request),
             (_, [] | ["api"]) => {
