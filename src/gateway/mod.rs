@@ -114,8 +114,6 @@ pub struct Gateway {
     ledger: Ledger,
     agenda: Agenda<Due>,
     journal: Journal,
-    /// Counts resets: what belongs to an earlier world is told by it.
-    generation: u64,
     /// Number of the last postback made.
     postbacks: u64,
     /// Postbacks that are due, and those under way.
@@ -173,7 +171,6 @@ impl Gateway {
             chooser: Chooser::default(),
             agenda: Agenda::default(),
             journal: Journal::default(),
-            generation: 0,
             postbacks: 0,
             outbox: Outbox::default(),
             pools: BTreeMap::new(),
@@ -233,8 +230,8 @@ impl Gateway {
     pub fn reset(&mut self, now: Timestamp) {
         let mut journal = Journal::numbered_on(self.journal.last());
         journal.add(now, Event::Reset { merchant: None });
-        let (generation, postbacks, last_ticket) = (self.generation + 1, self.postbacks, self.last_ticket);
-        *self = Gateway { generation, postbacks, last_ticket, journal, ..Gateway::new(self.settings.clone()) };
+        let (outbox, postbacks, last_ticket) = (self.outbox.of_next_world(), self.postbacks, self.last_ticket);
+        *self = Gateway { outbox, postbacks, last_ticket, journal, ..Gateway::new(self.settings.clone()) };
     }
 
     /// Forgets what one merchant has done and was given; its account and the others stay.

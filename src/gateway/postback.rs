@@ -14,7 +14,8 @@ use super::wire;
 pub struct Postback {
     /// Number of this attempt, counted from 1 over the whole run: the id of its delivery.
     pub number: u64,
-    /// The world it belongs to: a delivery that ends after a reset is dropped.
+    /// The world in which it left, given by the outbox: a delivery that ends in another world is dropped.
+    #[serde(skip)]
     pub generation: u64,
     /// Whose listener it is for.
     pub merchant: Arc<str>,
@@ -35,8 +36,9 @@ pub struct Postback {
     /// The `Content-Type` it is labelled with (a fact of the profile); none when empty.
     pub content_type: CompactString,
     /// The bytes to send: JSON, unless the script says otherwise.
+    /// Repetitions and records share it.
     #[serde(with = "text_or_bytes")]
-    pub body: Box<[u8]>,
+    pub body: Arc<[u8]>,
 }
 
 /// When an attempt is followed by another.

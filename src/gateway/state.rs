@@ -13,7 +13,6 @@ use super::ids::Ids;
 use super::journal::{Entry, Journal};
 use super::ledger::Ledger;
 use super::merchant::{Accounts, Merchant};
-use super::outbox::Outbox;
 use super::postback::Postback;
 use super::repertoire::{Known, Repertoire};
 use super::tally::Tallies;
@@ -99,19 +98,11 @@ impl Gateway {
         if !state.ids.comes_after(slots) {
             return Err("ids: they have not counted the transactions".into());
         }
-        let generation = self.generation + 1;
         let mut agenda = Agenda::default();
-        for (at, due) in state.agenda {
-            match due {
-                Due::Release(_) => {}
-                Due::Send(postback) => agenda.put(at, Due::Send(Box::new(Postback { generation, ..*postback }))),
-                due => agenda.put(at, due),
-            }
-        }
-        let mut outbox = Outbox::default();
-        state.outbox.into_iter().for_each(|postback| outbox.put(Postback { generation, ..postback }));
-        let mut pools = state.pools;
-        pools.values_mut().flatten().for_each(|held| held.postback.generation = generation);
+        let due = state.agenda.into_iter().filter(|(_, due)| !matches!(due, Due::Release(_)));
+        due.for_each(|(at, due)| agenda.put(at, due));
+        let mut outbox = self.outbox.of_next_world();
+        state.outbox.into_iter().for_each(|postback| outbox.put(postback));
         let mut journal = Journal::restored(state.journal_last, state.journal_evicted, state.tallies);
         for entry in state.journal {
             journal.restore(entry);
@@ -126,30 +117,12 @@ impl Gateway {
             ledger,
             agenda,
             outbox,
-            pools,
+            pools: state.pools,
             journal,
-            generation,
             postbacks: state.postbacks,
             last_ticket: self.last_ticket,
             ..fresh
         };
         Ok(())
-    }
-}
-
-impl State {
-    /// What two states must share to be the same world: all but the count of worlds.
-    pub fn same_world(&self, other: &State) -> bool {
-        let text = |state: &State| {
-            let mut state = state.clone();
-            let sent = state.agenda.iter_mut().filter_map(|(_, due)| match due {
-                Due::Send(postback) => Some(&mut **postback),
-                _ => None,
-            });
-            let held = state.pools.values_mut().flatten().map(|held| &mut held.postback);
-            sent.chain(held).chain(&mut state.outbox).for_each(|postback| postback.generation = 0);
-            state
-        };
-        text(self) == text(other)
     }
 }

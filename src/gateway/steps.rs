@@ -156,7 +156,7 @@ impl Gateway {
         let target = posting.target.as_deref().map(|text| wire::with_placeholders(transaction, |own| own.fill(text)));
         Some(Postback {
             number: self.postbacks,
-            generation: self.generation,
+            generation: 0,
             merchant: Arc::clone(&order.merchant),
             lane,
             tid: tid.clone(),
@@ -173,7 +173,7 @@ impl Gateway {
     /// Takes note of a delivery, and puts another attempt down where that is wanted.
     pub fn handle_delivery(&mut self, delivery: Delivery, now: Timestamp) {
         let postback = &delivery.postback;
-        if postback.generation != self.generation || !self.outbox.take_back(&postback.lane) {
+        if !self.outbox.take_back(postback) {
             return;
         }
         // Its merchant was reset meanwhile: it belongs to a world that is gone.

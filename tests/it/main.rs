@@ -18,6 +18,7 @@ mod golden;
 mod h2;
 mod http;
 mod language;
+mod outbox;
 mod postbacks;
 mod precedence;
 mod program;

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use kpay_sandbox::gateway::journal::Event;
-use kpay_sandbox::gateway::outbox::Outbox;
-use kpay_sandbox::gateway::postback::{Postback, Verdict};
+use kpay_sandbox::gateway::postback::Verdict;
 use serde_json::{Value, json};
 
 use crate::core::{Core, acknowledge, answered, good_pay};
@@ -198,7 +197,7 @@ fn ten_thousand_postbacks_at_one_instant_leave_within_the_bound_and_all_arrive()
         core.pay(|body| body["refid"] = json!(number));
     }
     core.now = core.now.after(SECOND);
-    assert_eq!(core.gateway.take_due(core.now).len(), kpay_sandbox::gateway::outbox::IN_FLIGHT_LIMIT);
+    assert_eq!(core.gateway.take_due(core.now).len(), kpay_sandbox::gateway::outbox::LISTENER_LIMIT);
     let mut core = Core { gateway: core.gateway, now: core.now };
     assert!(core.gateway.next_due().is_none(), "nothing leaves until one has come back");
     core.gateway.reset(core.now);
@@ -208,22 +207,4 @@ fn ten_thousand_postbacks_at_one_instant_leave_within_the_bound_and_all_arrive()
     assert_eq!(core.advance(SECOND).len(), 10_000);
     let settled = core.gateway.journal().after(0).filter(|entry| matches!(entry.event, Event::Settled { .. })).count();
     assert_eq!(settled, 10_000);
-}
-
-#[test]
-fn a_transactions_next_postback_leaves_only_when_the_one_before_has_come_back() {
-    let mut core = Core::new("documented");
-    core.pay(|_| {});
-    let (_, first) = core.advance(SECOND).remove(0);
-    let second = Postback { number: 2, ..first.clone() };
-    let other = Postback { number: 3, tid: "E1".into(), lane: "E1".into(), ..first.clone() };
-    let mut outbox = Outbox::default();
-    for postback in [&first, &second, &other] {
-        outbox.put(postback.clone());
-    }
-    assert_eq!(outbox.release(), [first.clone(), other]);
-    assert_eq!((outbox.waiting(), outbox.may_release()), (1, false));
-    assert!(outbox.take_back(&first.tid));
-    assert_eq!(outbox.release(), [second]);
-    assert!(!outbox.take_back("E2"), "nothing of that transaction is under way");
 }

@@ -7,6 +7,7 @@ use kpay_sandbox::gateway::call::{Call, Credentials};
 use kpay_sandbox::gateway::card::CardForm;
 use kpay_sandbox::gateway::checkout::Act;
 use kpay_sandbox::gateway::merchant::Merchant;
+use kpay_sandbox::gateway::scenario::Posting;
 use kpay_sandbox::gateway::state::State;
 use kpay_sandbox::gateway::{Gateway, Timestamp};
 use rand::{Rng, SeedableRng};
@@ -89,10 +90,13 @@ fn resetting_one_merchant_drops_what_it_has_under_way() {
     assert!(core.gateway.next_due().is_none() && core.gateway.under_way() == 0);
 }
 
+fn written(state: &State) -> String {
+    serde_json::to_string(state).unwrap()
+}
+
 /// Through its JSON, as a bug report carries it.
 fn carried(gateway: &Gateway) -> State {
-    let text = serde_json::to_string(&gateway.save()).unwrap();
-    serde_json::from_str(&text).unwrap()
+    serde_json::from_str(&written(&gateway.save())).unwrap()
 }
 
 #[test]
@@ -110,7 +114,7 @@ fn a_saved_world_goes_on_elsewhere_as_it_would_have_here() {
     let mut there = Core::with("documented", |settings| settings.retries = 2);
     there.gateway.restore(carried(&here.gateway)).unwrap();
     there.now = here.now;
-    assert!(here.gateway.save().same_world(&there.gateway.save()));
+    assert_eq!(written(&here.gateway.save()), written(&there.gateway.save()));
     let story = |core: &mut Core| {
         core.pay(|body| (body["refid"], body["msisdn"]) = (json!("late"), json!("0780000103")));
         core.advance(SECOND * 86_400);
@@ -118,6 +122,36 @@ fn a_saved_world_goes_on_elsewhere_as_it_would_have_here() {
         entries.collect::<Vec<_>>()
     };
     assert_eq!(story(&mut here), story(&mut there));
+}
+
+#[test]
+fn a_replay_in_a_restored_world_comes_back_and_holds_nothing_up() {
+    let mut core = Core::new("documented");
+    let tid = core.pay(|_| {})["tid"].as_str().unwrap().to_owned();
+    let (_, sent) = core.advance(SECOND).remove(0);
+    core.gateway.restore(carried(&core.gateway)).unwrap();
+    let replayed = core.gateway.replay(sent.number).unwrap();
+    let by_hand = core.gateway.post_by_hand(&tid, &Posting::default(), core.now).unwrap();
+    let posted: Vec<u64> = core.advance(SECOND).into_iter().map(|(_, postback)| postback.number).collect();
+    assert_eq!(posted, [replayed, by_hand]);
+    let recorded: Vec<u64> = core.gateway.journal().deliveries().map(|delivery| delivery.postback.number).collect();
+    assert_eq!(recorded, [sent.number, replayed, by_hand]);
+    assert_eq!(core.gateway.under_way(), 0);
+}
+
+#[test]
+fn a_delivery_that_left_before_a_restore_is_dropped_and_the_restored_one_counts() {
+    let mut core = Core::new("documented");
+    core.pay(|_| {});
+    core.now = core.now.after(SECOND);
+    let before = core.gateway.take_due(core.now).remove(0);
+    core.gateway.restore(carried(&core.gateway)).unwrap();
+    let again = core.gateway.take_due(core.now).remove(0);
+    assert_eq!((again.number, &again.body), (before.number, &before.body));
+    core.gateway.handle_delivery(crate::core::answered(&before, 500, ""), core.now);
+    assert_eq!((core.gateway.under_way(), core.gateway.journal().deliveries().count()), (1, 0));
+    core.gateway.handle_delivery(crate::core::acknowledge(&again), core.now);
+    assert_eq!((core.gateway.under_way(), core.gateway.journal().deliveries().count()), (0, 1));
 }
 
 #[test]
@@ -151,7 +185,7 @@ fn a_world_that_cannot_be_is_refused_and_nothing_changes() {
     ] {
         let why = core.gateway.restore(state).unwrap_err();
         assert!(why.contains(word), "{why}");
-        assert!(core.gateway.save().same_world(&before));
+        assert_eq!(written(&core.gateway.save()), written(&before));
     }
 }
 
@@ -251,12 +285,23 @@ impl Walk {
             *came += 1;
             assert!(came <= expected, "{} was posted {came} times", postback.tid);
         }
+        // All that left has come back.
+        assert_eq!(self.core.gateway.under_way(), 0);
+    }
+
+    /// Sends a recorded delivery again, beside what its script does.
+    fn replay(&mut self) {
+        let recorded = self.core.gateway.journal().deliveries().count();
+        let Some(chosen) = recorded.checked_sub(1).map(|last| self.random.random_range(0..=last)) else { return };
+        let found = self.core.gateway.journal().deliveries().nth(chosen).map(|found| found.postback.clone()).unwrap();
+        self.core.gateway.replay(found.number).unwrap();
+        self.deliveries.get_mut(&*found.tid).unwrap().0 += 1;
     }
 
     fn carry_over(&mut self) {
-        let before = self.core.gateway.save();
+        let before = written(&self.core.gateway.save());
         self.core.gateway.restore(carried(&self.core.gateway)).unwrap();
-        assert!(self.core.gateway.save().same_world(&before));
+        assert_eq!(written(&self.core.gateway.save()), before);
     }
 
     fn settle_down(&mut self) {
@@ -298,10 +343,11 @@ fn a_random_walk_keeps_every_promise() {
                     assert!(known || status["statusid"] == "611", "{refid}: {status}");
                 }
                 800..900 => walk.act(),
-                900..999 => {
+                900..990 => {
                     let span = Duration::from_millis(walk.random.random_range(0..60_000));
                     walk.advance(span);
                 }
+                990..999 => walk.replay(),
                 _ => walk.carry_over(),
             }
         }
