@@ -15,9 +15,11 @@ pub enum ClockMode {
     Paused,
 }
 
-/// A clock that never goes backwards.
+/// A clock that goes backwards only when a whole world is left for another: by a reset, or by a saved state.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
+    /// The moment at which it was started; `None` for the wall clock's time.
+    start: Option<Timestamp>,
     /// The moment at `since`; the present when paused.
     base: Timestamp,
     /// When it was set running; `None` while it is paused.
@@ -30,9 +32,18 @@ impl Clock {
     /// Starts a clock, at the wall clock's time unless another is given. A running one follows the monotonic
     /// clock from there, so that a change of the host's time neither loses nor repeats what is due.
     pub fn start(mode: ClockMode, start: Option<Timestamp>, speed: f64) -> Clock {
-        let by_wall = || Timestamp::from_unix(wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default());
-        let base = start.unwrap_or_else(by_wall);
-        Clock { base, since: (mode == ClockMode::Running).then(Instant::now), speed }
+        let since = (mode == ClockMode::Running).then(Instant::now);
+        Clock { start, base: start.unwrap_or_else(by_wall), since, speed }
+    }
+
+    /// Sets it to a moment. It runs or stands still as before.
+    pub fn set(&mut self, moment: Timestamp) {
+        (self.base, self.since) = (moment, self.since.map(|_| Instant::now()));
+    }
+
+    /// Sets it back to where it started: to the moment that was given, or to the wall clock's time.
+    pub fn start_again(&mut self) {
+        self.set(self.start.unwrap_or_else(by_wall));
     }
 
     /// The present.
@@ -74,6 +85,10 @@ impl Clock {
     }
 }
 
+fn by_wall() -> Timestamp {
+    Timestamp::from_unix(wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
 /// A span that many times; as long as can be when that is more.
 fn times(span: Duration, factor: f64) -> Duration {
     if factor == 1.0 { span } else { Duration::try_from_secs_f64(span.as_secs_f64() * factor).unwrap_or(Duration::MAX) }
@@ -103,5 +118,10 @@ mod tests {
         assert_eq!(clock.now(), stopped.after(Duration::from_secs(5)), "never back");
         clock.resume();
         assert!(clock.now() >= stopped.after(Duration::from_secs(5)) && !clock.is_paused());
+        clock.set(Timestamp::LAST);
+        assert_eq!((clock.now(), clock.is_paused()), (Timestamp::LAST, false));
+        clock.pause();
+        clock.start_again();
+        assert_eq!((clock.now(), clock.is_paused()), (start, true));
     }
 }

@@ -28,12 +28,14 @@ pub struct Door {
 struct World {
     gateway: Gateway,
     clock: Clock,
+    /// Counts resets and restored states.
+    number: u64,
 }
 
 impl Door {
     /// A new gateway with its clock.
     pub fn new(settings: Settings, clock: Clock) -> Door {
-        let world = World { gateway: Gateway::new(settings), clock };
+        let world = World { gateway: Gateway::new(settings), clock, number: 0 };
         let (sooner, changes, changed) = (Notify::new(), AtomicU64::new(0), Notify::new());
         Door { world: Mutex::new(world), sooner, changes, changed }
     }
@@ -102,6 +104,18 @@ impl Door {
         self.sooner.notify_one();
     }
 
+    /// Forgets everything, and sets the clock back to where it started. A paused clock stays paused.
+    pub fn reset(&self) {
+        let mut world = self.lock();
+        world.number += 1;
+        world.clock.start_again();
+        let now = world.clock.now();
+        world.gateway.reset(now);
+        drop(world);
+        self.sooner.notify_one();
+        self.tell_watchers();
+    }
+
     /// The gateway's state and the moment that it is of.
     pub fn save(&self) -> (Timestamp, State) {
         let world = self.lock();
@@ -112,27 +126,39 @@ impl Door {
     pub fn restore(&self, now: Timestamp, state: State) -> Result<(), String> {
         let mut world = self.lock();
         world.gateway.restore(state)?;
-        let mode = if world.clock.is_paused() { ClockMode::Paused } else { ClockMode::Running };
-        world.clock = Clock::start(mode, Some(now), world.clock.speed());
+        world.number += 1;
+        world.clock.set(now);
         drop(world);
         self.sooner.notify_one();
         self.tell_watchers();
         Ok(())
     }
 
-    /// Moves a paused clock to the next due moment, if that is not after `limit`; whether there was one.
-    pub fn step_to_next_due(&self, limit: Timestamp) -> bool {
+    /// Returns the number of this world: a reset and a restored state make a new one.
+    pub fn world(&self) -> u64 {
+        self.lock().number
+    }
+
+    /// Moves a paused clock of this world to the next due moment, if that is not after `limit`. Returns false if there
+    /// is none.
+    pub fn step_to_next_due(&self, number: u64, limit: Timestamp) -> bool {
         let mut world = self.lock();
-        let next = world.gateway.next_due().filter(|due| *due <= limit && world.clock.is_paused());
+        let same = world.number == number && world.clock.is_paused();
+        let next = world.gateway.next_due().filter(|due| *due <= limit && same);
         if let Some(due) = next {
             world.clock.advance_to(due);
         }
         next.is_some()
     }
 
-    /// Moves a paused clock to `moment`; what is due before must have been done.
-    pub fn advance_clock_to(&self, moment: Timestamp) {
-        self.lock().clock.advance_to(moment);
+    /// Moves a paused clock of this world to `moment`; what is due before must have been done. Returns false if there
+    /// is another world by now.
+    pub fn advance_clock_to(&self, number: u64, moment: Timestamp) -> bool {
+        let mut world = self.lock();
+        if world.number == number {
+            world.clock.advance_to(moment);
+        }
+        world.number == number
     }
 
     /// How long to wait in real time until something is due; `None` when nothing will be by itself.

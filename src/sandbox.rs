@@ -22,7 +22,7 @@ use crate::gateway::merchant::{Accounts, Merchant};
 use crate::gateway::profile::Profiles;
 use crate::gateway::{Gateway, Settings};
 use crate::proxy::Proxy;
-use crate::scheduler::{Advanced, ClockRuns, Scheduler};
+use crate::scheduler::{Advanced, CannotAdvance, Scheduler};
 use crate::web::{Guard, Home, Surfaces};
 use crate::{server, tls, view};
 
@@ -189,16 +189,16 @@ impl Sandbox {
     }
 
     /// Moves a paused clock on. When this returns, everything that fell due has been sent and recorded.
-    pub async fn advance(&self, span: Duration) -> Result<Advanced, ClockRuns> {
+    pub async fn advance(&self, span: Duration) -> Result<Advanced, CannotAdvance> {
         let scheduler = Arc::clone(&self.scheduler);
         // Spawned: a caller that stops waiting must not leave the clock half way.
         let advancing = tokio::spawn(async move { scheduler.advance(Some(span)).await });
         advancing.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
-    /// Forgets every transaction, as `Gateway::reset`.
+    /// Forgets everything and sets the clock back to where it started, as [`Door::reset`].
     pub fn reset(&self) {
-        self.door.apply(|gateway, now| gateway.reset(now));
+        self.door.reset();
     }
 
     /// Ends gracefully: no new connections, answers and deliveries under way are finished, within 5 s.

@@ -14,17 +14,24 @@ use crate::door::Door;
 use crate::gateway::Timestamp;
 use crate::gateway::postback::{Delivery, Failure, Postback};
 
-/// A running clock cannot be advanced.
+/// Why a clock cannot be advanced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the clock is running: only a paused one can be advanced")]
-pub struct ClockRuns;
+pub enum CannotAdvance {
+    /// It is not paused.
+    #[error("the clock is running: only a paused one can be advanced")]
+    ClockRuns,
+    /// It would pass the last moment there is.
+    #[error("from {0} that is later than {last}, the last possible time", last = Timestamp::LAST)]
+    TooFar(Timestamp),
+}
 
 /// How far an advance came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advanced {
     /// How many due moments it went through.
     pub moments: u64,
-    /// Whether it came as far as it was asked to; else there were too many moments, or somebody resumed the clock.
+    /// True if it came as far as it was asked to; else there were too many moments, or somebody resumed the clock, reset
+    /// the sandbox or restored a state.
     pub complete: bool,
 }
 
@@ -85,15 +92,16 @@ impl Scheduler {
 
     /// Moves a paused clock on by `span`, or until nothing is due any more when there is none. When it returns,
     /// everything that fell due has been sent, answered and recorded.
-    pub async fn advance(self: &Arc<Self>, span: Option<Duration>) -> Result<Advanced, ClockRuns> {
+    pub async fn advance(self: &Arc<Self>, span: Option<Duration>) -> Result<Advanced, CannotAdvance> {
         let _turn = self.turn.lock().await;
         if !self.door.is_paused() {
-            return Err(ClockRuns);
+            return Err(CannotAdvance::ClockRuns);
         }
-        let target = span.map(|span| self.door.now().after(span));
+        let (world, now) = (self.door.world(), self.door.now());
+        let target = span.map(|span| now.checked_after(span).ok_or(CannotAdvance::TooFar(now))).transpose()?;
         self.deliveries_done().await;
         let (mut rounds, mut moments, mut last) = (0, 0, None);
-        while rounds < ROUND_LIMIT && self.door.step_to_next_due(target.unwrap_or(Timestamp::MAX)) {
+        while rounds < ROUND_LIMIT && self.door.step_to_next_due(world, target.unwrap_or(Timestamp::LAST)) {
             // What follows at the same moment, such as a transaction's second postback, is another round of it.
             let moment = Some(self.door.now());
             moments += u64::from(std::mem::replace(&mut last, moment) != moment);
@@ -103,16 +111,14 @@ impl Scheduler {
         if rounds == ROUND_LIMIT {
             return Ok(Advanced { moments, complete: false });
         }
-        if let Some(target) = target {
-            self.door.advance_clock_to(target);
-        }
-        Ok(Advanced { moments, complete: self.door.is_paused() })
+        let same_world = self.door.advance_clock_to(world, target.unwrap_or(Timestamp::ZERO));
+        Ok(Advanced { moments, complete: same_world && self.door.is_paused() })
     }
 
     /// Does what is due at this moment of a paused clock.
     async fn catch_up(self: Arc<Self>) {
         let _turn = self.turn.lock().await;
-        while self.door.step_to_next_due(self.door.now()) {
+        while self.door.step_to_next_due(self.door.world(), self.door.now()) {
             self.fire_in_order().await;
         }
     }

@@ -5,28 +5,37 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A moment of the sandbox's time, in microseconds since 1970 (UTC).
+/// A moment of the sandbox's time, in microseconds since 1970 (UTC). There is none after [`Timestamp::LAST`], however it
+/// is made: each way to move the clock ends there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u64")]
 pub struct Timestamp(u64);
+
+impl TryFrom<u64> for Timestamp {
+    type Error = String;
+
+    fn try_from(microseconds: u64) -> Result<Self, String> {
+        let moment = Timestamp(microseconds);
+        let wrong = || format!("{microseconds} is not a time in microseconds since 1970, up to {}", Timestamp::LAST);
+        (moment <= Timestamp::LAST).then_some(moment).ok_or_else(wrong)
+    }
+}
 
 impl Timestamp {
     /// The earliest moment there is.
     pub const ZERO: Timestamp = Timestamp(0);
 
-    /// The last moment that can be written as a date: the end of the year 9999.
-    pub const LAST: Timestamp = Timestamp(253_402_300_799_000_000);
+    /// The last moment there is: 9999-12-30T00:00:00Z. The date library writes no day after it in every time zone.
+    pub const LAST: Timestamp = Timestamp(253_402_128_000_000_000);
 
-    /// The latest moment there is.
-    pub const MAX: Timestamp = Timestamp(u64::MAX);
-
-    /// The moment that many whole seconds after 1970.
+    /// Returns the moment that many whole seconds after 1970, or the last one.
     pub fn from_unix_seconds(seconds: u64) -> Self {
-        Timestamp(seconds.saturating_mul(1_000_000))
+        Timestamp::ZERO.after(Duration::from_secs(seconds))
     }
 
-    /// The moment that long after 1970.
+    /// Returns the moment that long after 1970, or the last one.
     pub fn from_unix(since_1970: Duration) -> Self {
-        Timestamp(u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX))
+        Timestamp::ZERO.after(since_1970)
     }
 
     /// Whole seconds since 1970.
@@ -34,10 +43,16 @@ impl Timestamp {
         self.0 / 1_000_000
     }
 
-    /// The moment `span` later; stays at the end of time instead of overflowing.
+    /// Returns the moment `span` later, or the last one.
     #[must_use]
     pub fn after(self, span: Duration) -> Self {
-        Timestamp(self.0.saturating_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)))
+        self.checked_after(span).unwrap_or(Timestamp::LAST)
+    }
+
+    /// Returns the moment `span` later, or `None` if that is after the last one.
+    pub fn checked_after(self, span: Duration) -> Option<Self> {
+        let moment = self.0.checked_add(u64::try_from(span.as_micros()).ok()?).map(Timestamp)?;
+        (moment <= Timestamp::LAST).then_some(moment)
     }
 
     /// The moment `span` earlier; stays at the beginning of time.
@@ -69,10 +84,8 @@ impl Timestamp {
 /// RFC 3339 in UTC with milliseconds: `2026-01-31T12:00:00.000Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_microsecond(i64::try_from(self.0).unwrap_or(i64::MAX)) {
-            Ok(time) => write!(f, "{time:.3}"),
-            Err(_) => write!(f, "{} s after 1970", self.unix_seconds()),
-        }
+        let time = i64::try_from(self.0).ok().and_then(|micros| jiff::Timestamp::from_microsecond(micros).ok());
+        write!(f, "{:.3}", time.unwrap_or(jiff::Timestamp::MAX))
     }
 }
 
@@ -121,10 +134,12 @@ impl std::str::FromStr for Timestamp {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let time: Result<jiff::Timestamp, _> = text.parse();
-        let micros = time.ok().and_then(|time| u64::try_from(time.as_microsecond()).ok());
-        micros.map(Timestamp).ok_or_else(|| {
-            format!("'{}' is not a moment since 1970: write it like 2026-01-31T12:00:00Z", super::values::excerpt(text))
+        let time: Option<jiff::Timestamp> = text.parse().ok();
+        let micros = time.and_then(|time| u64::try_from(time.as_microsecond()).ok());
+        micros.and_then(|micros| Timestamp::try_from(micros).ok()).ok_or_else(|| {
+            let shown = super::values::excerpt(text);
+            let (first, last) = (Timestamp::ZERO, Timestamp::LAST);
+            format!("\"{shown}\" is not a time from {first} to {last}. Write it like 2026-01-31T12:00:00Z.")
         })
     }
 }
@@ -132,6 +147,30 @@ impl std::str::FromStr for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_moment_is_after_the_last_one_however_it_is_made() {
+        let last = Timestamp::LAST;
+        assert_eq!(last.to_string(), "9999-12-30T00:00:00.000Z");
+        for moment in [
+            Timestamp::from_unix_seconds(u64::MAX),
+            Timestamp::from_unix(Duration::MAX),
+            Timestamp::ZERO.after(Duration::MAX),
+            last.after(Duration::from_micros(1)),
+        ] {
+            assert_eq!(moment, last);
+        }
+        assert_eq!(last.checked_after(Duration::from_micros(1)), None);
+        assert_eq!(Timestamp::ZERO.checked_after(Duration::from_micros(last.0)), Some(last));
+        assert_eq!("9999-12-30T00:00:00Z".parse(), Ok(last));
+        for wrong in ["9999-12-30T00:00:01Z", "9999-12-31T23:59:59Z", "1969-12-31T00:00:00Z", "tomorrow"] {
+            let why = wrong.parse::<Timestamp>().unwrap_err();
+            assert!(why.contains("from 1970-01-01T00:00:00.000Z to 9999-12-30T00:00:00.000Z"), "{why}");
+        }
+        let saved = |micros: u64| serde_json::from_str::<Timestamp>(&micros.to_string());
+        assert_eq!(saved(last.0).unwrap(), last);
+        assert!(saved(last.0 + 1).unwrap_err().to_string().contains("up to 9999-12-30"));
+    }
 
     #[test]
     fn the_time_of_day_is_the_end_of_the_whole() {

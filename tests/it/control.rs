@@ -161,6 +161,39 @@ async fn the_clock_is_paused_resumed_and_refuses_what_cannot_be() {
 }
 
 #[tokio::test]
+async fn time_has_one_end_for_every_way_that_it_moves_and_a_reset_sets_it_back() {
+    let running = Running::start().await;
+    let start = get(&running, "clock").await["now"].clone();
+    // One that moved 584 million years on could be followed by nothing but a restart.
+    let mut saved = get(&running, "state").await;
+    saved["now"] = json!(u64::MAX);
+    let (status, problem) = api(&running, "PUT", "state", saved).await;
+    assert_eq!(status, 400, "{problem}");
+    assert!(problem["error"]["message"].as_str().unwrap().contains("up to 9999-12-30"), "{problem}");
+    let (status, problem) = api(&running, "POST", "clock/advance", json!({ "by": "99999999999h" })).await;
+    assert_eq!(status, 400);
+    assert!(problem["error"]["message"].as_str().unwrap().contains("the last possible time"), "{problem}");
+    let (_, problem) = api(&running, "POST", "clock/advance", json!({ "to": "9999-12-31T00:00:00Z" })).await;
+    assert!(problem["error"]["message"].as_str().unwrap().contains("to 9999-12-30T00:00:00.000Z"), "{problem}");
+    let form = "do=advance&by=99999999999h";
+    let button = format!(
+        "POST /__sandbox/do HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{form}",
+        form.len()
+    );
+    let answer = running.raw_plain(&button).await;
+    assert_eq!(crate::harness::status(&answer), 400, "{answer}");
+    assert_eq!(get(&running, "clock").await["now"], start);
+
+    let last = ok(&running, "POST", "clock/advance", json!({ "to": "9999-12-30T00:00:00Z" })).await;
+    assert_eq!(last["now"], "9999-12-30T00:00:00.000Z");
+    paid(&running, "ORDER-1", "0783300000", "/").await;
+    assert_eq!(ok(&running, "POST", "clock/settle", json!({})).await["complete"], true);
+    ok(&running, "POST", "reset", json!({})).await;
+    let clock = get(&running, "clock").await;
+    assert_eq!((&clock["now"], &clock["mode"]), (&start, &json!("paused")));
+}
+
+#[tokio::test]
 async fn an_hour_of_a_thousand_payments_is_advanced_through_in_order() {
     let running = Running::start().await;
     running.sandbox.door().apply(|gateway, now| {

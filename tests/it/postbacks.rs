@@ -1,5 +1,6 @@
 //! Postbacks to real listeners.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kpay_sandbox::gateway::postback::{Failure, Verdict};
@@ -147,4 +148,19 @@ async fn a_running_clock_cannot_be_advanced_and_one_that_is_paused_waits_for_it(
     // Call, settlement, delivery: by itself, in real time.
     running.journal_reaches(3).await;
     assert_eq!(verdicts(&running).len(), 1);
+}
+
+#[tokio::test]
+async fn a_reset_amid_an_advance_keeps_the_clock_where_the_reset_put_it() {
+    let running = Running::start().await;
+    let (start, door) = (running.sandbox.door().now(), Arc::clone(running.sandbox.door()));
+    let receiver = Receiver::answering(move |_| {
+        door.reset();
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".into()
+    })
+    .await;
+    running.pay(|body| body["returl"] = json!(receiver.url("/"))).await;
+    let advanced = running.sandbox.advance(Duration::from_secs(3600)).await.unwrap();
+    assert!(!advanced.complete);
+    assert_eq!(running.sandbox.door().now(), start);
 }

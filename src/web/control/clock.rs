@@ -11,6 +11,7 @@ use super::{Outcome, Problem, ok};
 use crate::clock::ClockMode;
 use crate::gateway::Timestamp;
 use crate::gateway::timestamp::Span;
+use crate::scheduler::CannotAdvance;
 
 pub(super) fn show(surfaces: &Surfaces) -> Outcome {
     ok(&state(surfaces))
@@ -68,10 +69,6 @@ pub(super) async fn advance(surfaces: &Surfaces, request: &Request) -> Outcome {
         }
         _ => return Err(unusable("say how far, with either by or to".into())),
     };
-    let now = surfaces.door.now();
-    if now.after(span) > Timestamp::LAST {
-        return Err(unusable(format!("by: from {now} that is beyond the year 9999, and the clock never goes back")));
-    }
     go_on(surfaces, Some(span)).await
 }
 
@@ -86,9 +83,15 @@ pub(in crate::web) async fn go_on(surfaces: &Surfaces, span: Option<Duration>) -
     let advancing = tokio::spawn(async move { scheduler.advance(span).await }).await;
     let advanced = match advancing {
         Ok(Ok(advanced)) => advanced,
-        Ok(Err(runs)) => {
+        Ok(Err(why @ CannotAdvance::ClockRuns)) => {
             let hint = "POST /__sandbox/api/clock/pause first, or start with --clock paused";
-            return Err(Problem::new(409, "clock-runs", runs.to_string(), hint));
+            return Err(Problem::new(409, "clock-runs", why.to_string(), hint));
+        }
+        Ok(Err(why @ CannotAdvance::TooFar(_))) => {
+            return Err(Problem::unusable(
+                why.to_string(),
+                "write a shorter time, or POST /__sandbox/api/reset to set the clock back",
+            ));
         }
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     };
@@ -100,7 +103,7 @@ pub(in crate::web) async fn go_on(surfaces: &Surfaces, span: Option<Duration>) -
         let why = if paused {
             "there were too many moments for one call: call again"
         } else {
-            "the clock was resumed meanwhile"
+            "the clock was resumed, or the sandbox was reset or restored, meanwhile"
         };
         object["stopped"] = why.into();
     }

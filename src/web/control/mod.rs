@@ -110,7 +110,7 @@ const ENDPOINTS: [(&str, &str); 32] = [
     ("GET merchants/{username}", "one"),
     ("PUT merchants/{username}", "add an account, or change the parts of it that are sent"),
     ("DELETE merchants/{username}", "take one away"),
-    ("POST reset", "forget everything, or {\"merchant\": \"…\"}"),
+    ("POST reset", "forget everything and set the clock back to its start, or only {\"merchant\": \"…\"}"),
     ("GET state", "all of it, for a bug report"),
     ("PUT state", "become what was saved"),
     ("GET coverage", "which codes, scenarios and kinds of delivery were met, and which not; merchant"),

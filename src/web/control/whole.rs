@@ -31,17 +31,15 @@ struct Reset {
 pub(super) fn reset(surfaces: &Surfaces, request: &Request) -> Outcome {
     let query = Query::parse(request, &["merchant"])?;
     let Reset { merchant } = body(request, r#"{"merchant": "your_username"}"#)?;
-    surfaces.door.apply(|gateway, now| {
-        let merchant = match &merchant {
-            Some(username) => Some(input::merchant(gateway, username)?),
-            None => query.merchant(gateway)?,
-        };
-        match &merchant {
-            Some(username) => gateway.reset_merchant(username, now),
-            None => gateway.reset(now),
-        }
-        ok(&json!({ "reset": merchant.as_deref().unwrap_or("everything") }))
-    })
+    let merchant = surfaces.door.read(|gateway| match &merchant {
+        Some(username) => input::merchant(gateway, username).map(Some),
+        None => query.merchant(gateway),
+    })?;
+    match &merchant {
+        Some(username) => surfaces.door.apply(|gateway, now| gateway.reset_merchant(username, now)),
+        None => surfaces.door.reset(),
+    }
+    ok(&json!({ "reset": merchant.as_deref().unwrap_or("everything") }))
 }
 
 /// What `GET state` answers and `PUT state` takes.

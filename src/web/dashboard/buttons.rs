@@ -9,7 +9,6 @@ use super::super::control::{Outcome, Problem, advance_clock};
 use super::super::{Body, Request, Surfaces};
 use super::see_other;
 use crate::clock::ClockMode;
-use crate::gateway::Gateway;
 use crate::gateway::choice::Next;
 use crate::gateway::scenario::{Posting, Settlement};
 use crate::gateway::timestamp::Span;
@@ -35,7 +34,7 @@ pub(super) async fn press(surfaces: &Surfaces, request: &Request) -> Outcome {
         "idle" => drop(advance_clock(surfaces, None).await?),
         "next" => queue(surfaces, field("scenario"), field("times"))?,
         "clear-next" => surfaces.door.apply(|gateway, _| gateway.clear_queue(None)),
-        "reset" => surfaces.door.apply(Gateway::reset),
+        "reset" => surfaces.door.reset(),
         other => return Err(unusable(format!("do: there is no button '{}'", excerpt(other)))),
     }
     let back = field("back");
