@@ -52,9 +52,6 @@ pub enum Admitted {
     },
 }
 
-/// How long a refid may be. Real ones have up to 39 characters (O); the rest is room.
-const REFID_LIMIT: usize = 255;
-
 /// The checks, in order of precedence (contract, section 3; the order is A).
 pub fn admit(
     call: &Call<'_>,
@@ -193,9 +190,6 @@ fn read_order(message: &Message<'_>, merchant: &Merchant, profile: &Profile) -> 
     let refid = &texts[Param::Refid as usize];
     if message.refid_is_number() && !refid.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(format!("refid: the number {} would not come back unchanged: send it as a string", excerpt(refid)));
-    }
-    if refid.len() > REFID_LIMIT && refid.chars().count() > REFID_LIMIT {
-        return Err(format!("refid: longer than {REFID_LIMIT} characters"));
     }
     let msisdn = Msisdn::parse(text(Param::Msisdn)).map_err(named(Param::Msisdn))?;
     let amount = Amount::parse(text(Param::Amount)).map_err(named(Param::Amount))?;

@@ -1,5 +1,6 @@
 //! What bad bodies get: 603 in KPay's shape, with a reason that says what was wrong.
 
+use kpay_sandbox::gateway::wire::Param;
 use serde_json::{Value, json};
 
 use crate::core::{Core, good_pay};
@@ -72,6 +73,58 @@ fn an_unusable_parameter_is_603_and_named() {
         assert!(refusal.reason.contains(name), "{name}: {value}: {}", refusal.reason);
         assert_eq!(serde_json::from_slice::<Value>(&answered.body).unwrap()["retcode"], 603);
     }
+}
+
+#[test]
+fn no_parameter_is_longer_than_its_limit_which_counts_characters() {
+    for param in Param::ALL.into_iter().filter(|param| *param != Param::Tid) {
+        let (name, limit) = (param.name(), param.limit());
+        // Every spelling of a text is measured: with escapes, in two bytes a character, with blanks, as a number.
+        for (kind, character) in [("plain", "1"), ("escaped", "\\u0041"), ("two bytes", "é"), ("blank", " ")] {
+            let text = format!("1{}", character.repeat(limit));
+            let body = good_pay();
+            let body = format!("{},\"{name}\":\"{text}\"}}", without(&body, name).trim_end_matches('}'));
+            let answered = Core::new("documented").call(&body);
+            let reason = answered.refusal.unwrap_or_else(|| panic!("{name} ({kind}) was accepted")).reason;
+            assert!(reason.contains(&format!("{name} is longer than {limit} characters")), "{kind}: {reason}");
+        }
+    }
+    let mut core = Core::new("documented");
+    let longest = "é".repeat(255);
+    let answer = core.pay(|body| {
+        (body["refid"], body["cname"]) = (json!(longest), json!(longest));
+        body["returl"] = json!(format!("http://localhost/{}", "a".repeat(1983)));
+    });
+    assert_eq!((&answer["retcode"], &answer["refid"]), (&json!(0), &json!(longest)));
+    let asked = json!({ "action": "checkstatus", "tid": "E".repeat(65) }).to_string();
+    assert!(core.call(&asked).refusal.unwrap().reason.contains("tid is longer than 64 characters"));
+}
+
+/// An object without one of its fields, as text.
+fn without(object: &Value, name: &str) -> String {
+    let mut object = object.clone();
+    object.as_object_mut().unwrap().remove(name);
+    object.to_string()
+}
+
+#[test]
+fn a_postback_that_is_repeated_keeps_one_body() {
+    let mut core = Core::new("documented");
+    let body = format!("{}{}", "{refid}".repeat(40), "x".repeat(1000));
+    let parts =
+        json!({ "steps": [{ "after": "1s", "do": { "postback": { "body": body, "count": 100, "every": "1s" } } }] });
+    core.gateway.put_scenario(crate::scenarios::scenario(parts), None).unwrap();
+    let refid = "r".repeat(255);
+    let message = {
+        let mut body = good_pay();
+        body["refid"] = json!(refid);
+        body.to_string()
+    };
+    core.call_with(|call| call.scenario = Some("own"), message.as_bytes());
+    let posted = core.advance(std::time::Duration::from_secs(200));
+    assert_eq!(posted.len(), 100);
+    assert_eq!(posted[0].1.body.len(), 40 * 255 + 1000);
+    assert!(posted.iter().all(|(_, one)| std::sync::Arc::ptr_eq(&one.body, &posted[0].1.body)));
 }
 
 #[test]

@@ -42,6 +42,62 @@ fn wrong() -> Vec<(Value, &'static str, bool)> {
         (json!({ "when": { "amount": null } }), "when.amount: invalid type: null, expected a text", true),
         (json!({ "when": { "email": { "present": false } } }), "when.email: never matches", false),
         (json!({ "chain": ["approve"], "steps": [{ "do": "postback" }] }), "chain: the scenarios it names", false),
+        (json!({ "description": "x".repeat(1001) }), "description: it has 1001 bytes: at most 1000", false),
+        (
+            step(json!({ "postback": { "body": "{msisdn}{refid}".repeat(3000) } })),
+            "steps[0].do.postback.body: with its placeholders replaced it can have",
+            false,
+        ),
+        (
+            step(json!({ "postback": { "fields": { "a": [{ "b": "{refid}".repeat(50) }] } } })),
+            "steps[0].do.postback.fields: with its placeholders replaced",
+            false,
+        ),
+        (
+            step(json!({ "postback": { "target": "{refid}".repeat(6) } })),
+            "steps[0].do.postback.target: with its",
+            false,
+        ),
+        (
+            step(json!({ "postback": { "says": { "statusid": "01", "statusdesc": "x".repeat(1001) } } })),
+            "steps[0].do.postback.says.statusdesc: it has 1001",
+            false,
+        ),
+        (
+            step(json!({ "settle": { "statusid": "02", "statusdesc": "x".repeat(1001) } })),
+            "steps[0].do.settle.statusdesc: it has 1001",
+            false,
+        ),
+        (
+            step(json!({ "await": { "up_to": "1m", "else": { "statusid": "02", "statusdesc": "x".repeat(1001) } } })),
+            "steps[0].do.await.else.statusdesc: it has 1001",
+            false,
+        ),
+        (
+            json!({ "answer": { "fields": { "a": "{refid}".repeat(50) } } }),
+            "answer.fields: with its placeholders",
+            false,
+        ),
+        (
+            json!({ "answer": { "settled": { "statusid": "01", "statusdesc": "x".repeat(1001) } } }),
+            "answer.settled.statusdesc: it has 1001",
+            false,
+        ),
+        (
+            json!({ "answer": { "fault": { "http": { "status": 502, "body": "x".repeat(65537) } } } }),
+            "answer.fault.http.body: it has 65537",
+            false,
+        ),
+        (
+            json!({ "checkstatus": [{ "fields": { "{refid}{refid}": "{refid}".repeat(50) } }] }),
+            "checkstatus[0].fields: with its placeholders",
+            false,
+        ),
+        (
+            json!({ "checkstatus": [{ "status": { "statusid": "01", "statusdesc": "x".repeat(1001) } }] }),
+            "checkstatus[0].status.statusdesc: it has 1001",
+            false,
+        ),
         (json!({ "answer": "pending" }), "answer: unknown variant `pending`, expected `accepted`", true),
         (
             json!({ "answer": { "settled": { "statusid": "03" } } }),

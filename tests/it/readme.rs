@@ -47,7 +47,11 @@ fn the_parameters_are_those_of_the_code() {
     assert_eq!(first_cells("Parameters"), Param::ALL.map(|param| param.name().to_owned()));
     let readme = readme();
     for param in Param::ALL {
-        assert!(readme.contains(&format!("| `{}` | {} |", param.name(), param.meaning())), "{}", param.name());
+        assert!(
+            readme.contains(&format!("| `{}` | {} | {} |", param.name(), param.limit(), param.meaning())),
+            "{}",
+            param.name()
+        );
     }
 }
 

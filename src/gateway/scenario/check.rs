@@ -6,7 +6,9 @@ use super::super::return_code::ReturnCode;
 use super::super::timestamp::Span;
 use super::super::values::excerpt;
 use super::super::wire::Param;
-use super::{Action, Decision, Fault, Matcher, Phase, Posting, Scenario, Script, Step, Wait, When};
+use super::{
+    Action, Decision, Fault, Fields, Matcher, Phase, Placeholders, Posting, Scenario, Script, Step, Wait, When,
+};
 
 impl Scenario {
     /// The first thing in it that cannot be, where it stands, and what to write instead.
@@ -35,6 +37,7 @@ impl Scenario {
                 "the scenarios it names say what happens: leave answer, steps and checkstatus out".into()
             })?;
         }
+        size_limit(&self.description, "description", TEXT_LIMIT)?;
         self.check_answer().map_err(within("answer"))?;
         for (index, step) in self.steps.iter().enumerate() {
             let place = format!("steps[{index}]");
@@ -50,8 +53,12 @@ impl Scenario {
                         || "`else` without `up_to` never happens: say how long the payer may take".into(),
                     )?;
                     span_limit(wait.up_to, &format!("{place}.do.await.up_to"))?;
+                    words_limit(wait.otherwise.as_ref().and_then(|settled| settled.statusdesc.as_deref()))
+                        .map_err(within(&format!("{place}.do.await.else")))?;
                 }
-                Action::Settle(_) => {}
+                Action::Settle(settlement) => {
+                    words_limit(settlement.statusdesc.as_deref()).map_err(within(&format!("{place}.do.settle")))?;
+                }
             }
         }
         for (index, phase) in self.checkstatus.iter().enumerate() {
@@ -62,8 +69,13 @@ impl Scenario {
     }
 
     fn check_answer(&self) -> Result<(), Wrong> {
-        let Script { decision, wait, fault, .. } = &self.answer;
+        let Script { decision, fields, wait, fault } = &self.answer;
+        fields_limit(fields)?;
+        if let Decision::Settled(settlement) = decision {
+            words_limit(settlement.statusdesc.as_deref()).map_err(within("settled"))?;
+        }
         if let Decision::Refused(refused) = decision {
+            size_limit(refused.statusmsg.as_deref().unwrap_or_default(), "refused.statusmsg", TEXT_LIMIT)?;
             let code = refused.retcode.0;
             demand(code != ReturnCode::TransactionNotFound, "refused.retcode", || {
                 "611 is an answer of checkstatus: put it under checkstatus".into()
@@ -148,6 +160,10 @@ impl Posting {
         demand(self.body.is_none() || (self.says.is_none() && self.fields.0.is_empty()), "body", || {
             "it replaces all of the message: leave says and fields out".into()
         })?;
+        fields_limit(&self.fields)?;
+        words_limit(self.says.as_ref().and_then(|told| told.statusdesc.as_deref())).map_err(within("says"))?;
+        composed_limit(self.body.as_deref().unwrap_or_default(), "body", BODY_LIMIT)?;
+        composed_limit(self.target.as_deref().unwrap_or_default(), "target", TARGET_LIMIT)?;
         if let Some(hold) = &self.hold {
             demand((2..=1000).contains(&hold.until), "hold.until", || "write 2 to 1000".into())?;
             demand(self.count == 1, "hold", || "only a single postback can be held: leave count out".into())?;
@@ -159,8 +175,10 @@ impl Posting {
             })?;
         }
         if let Some(label) = &self.content_type {
-            let printable = label.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-            demand(printable, "content_type", || "write printable ASCII, or \"\" for none".into())?;
+            let printable = label.len() <= TEXT_LIMIT && label.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+            demand(printable, "content_type", || {
+                format!("write up to {TEXT_LIMIT} characters of printable ASCII, or \"\" for none")
+            })?;
         }
         Ok(())
     }
@@ -172,6 +190,11 @@ impl Phase {
         demand(self.calls != Some(0), "calls", || "0 calls would never be answered: write at least 1".into())?;
         span_limit(self.span, "for")?;
         span_limit(self.wait, "wait")?;
+        fields_limit(&self.fields)?;
+        words_limit(self.status.as_ref().and_then(|told| told.statusdesc.as_deref())).map_err(within("status"))?;
+        if let Some(refused) = &self.refused {
+            size_limit(refused.statusmsg.as_deref().unwrap_or_default(), "refused.statusmsg", TEXT_LIMIT)?;
+        }
         let endless = self.calls.is_none() && self.span.is_none();
         demand(last || !endless, "", || "it never ends, so the next one never comes: give it `calls` or `for`".into())?;
         demand(self.status.is_none() || self.refused.is_none(), "", || {
@@ -184,7 +207,9 @@ impl Phase {
 fn check_fault(fault: &Fault) -> Result<(), Wrong> {
     match fault {
         Fault::Http(http) => {
-            demand((200..=599).contains(&http.status), "fault.http.status", || "write 200 to 599".into())
+            demand((200..=599).contains(&http.status), "fault.http.status", || "write 200 to 599".into())?;
+            size_limit(http.body.as_deref().unwrap_or_default(), "fault.http.body", BODY_LIMIT)?;
+            size_limit(&http.content_type, "fault.http.content_type", TEXT_LIMIT)
         }
         Fault::Trickle(pause) => {
             let bounds = Duration::from_millis(1)..=Duration::from_secs(10);
@@ -200,6 +225,34 @@ const SPAN_LIMIT: Duration = Duration::from_secs(10 * 366 * 86_400);
 fn span_limit(span: Option<Span>, place: &str) -> Result<(), Wrong> {
     let within = span.is_none_or(|span| span.0 <= SPAN_LIMIT);
     demand(within, place, || "more than ten years: write a shorter span".into())
+}
+
+/// How many bytes a body may have that a scenario composes, each placeholder being as long as its value can be.
+const BODY_LIMIT: usize = 64 * 1024;
+/// How many bytes an address may have that a scenario composes.
+const TARGET_LIMIT: usize = 8 * 1024;
+/// How many bytes any other text of a scenario may have.
+const TEXT_LIMIT: usize = 1000;
+
+fn size_limit(text: &str, place: &str, limit: usize) -> Result<(), Wrong> {
+    demand(text.len() <= limit, place, || format!("it has {} bytes: at most {limit} are allowed", text.len()))
+}
+
+fn words_limit(statusdesc: Option<&str>) -> Result<(), Wrong> {
+    size_limit(statusdesc.unwrap_or_default(), "statusdesc", TEXT_LIMIT)
+}
+
+/// Checks the length that a text has once its placeholders are replaced. So no payment can make it longer.
+fn composed_limit(text: &str, place: &str, limit: usize) -> Result<(), Wrong> {
+    let longest = Placeholders::longest(text);
+    demand(longest <= limit, place, || {
+        format!("with its placeholders replaced it can have {longest} bytes: at most {limit} are allowed")
+    })
+}
+
+fn fields_limit(fields: &Fields) -> Result<(), Wrong> {
+    let text = serde_json::to_string(fields).map_err(|error| Wrong::at("fields", error.to_string()))?;
+    composed_limit(&text, "fields", BODY_LIMIT)
 }
 
 /// What is wrong, and where.

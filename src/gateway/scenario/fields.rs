@@ -6,6 +6,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
 
+use super::super::wire::Param;
+
 /// Fields by name: a value adds or changes one, `null` removes it. The order is that of the file.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Fields(pub Box<[(Box<str>, Value)]>);
@@ -45,12 +47,31 @@ impl Serialize for Fields {
 pub struct Placeholders<'a>(pub &'a [(&'static str, &'a str)]);
 
 impl Placeholders<'_> {
+    /// What can stand in braces.
+    pub const NAMES: [&'static str; 6] = ["tid", "refid", "msisdn", "amount", "currency", "momtransactionid"];
+
     /// The text with every placeholder replaced; anything else in braces stays.
     pub fn fill(&self, text: &str) -> String {
         let mut filled = String::with_capacity(text.len());
+        self.fill_pieces(text, |piece| filled += piece);
+        filled
+    }
+
+    /// Returns how many bytes a text has at most once its placeholders are replaced, also inside JSON.
+    pub(super) fn longest(text: &str) -> usize {
+        // A character takes at most six bytes in JSON: `\u0001`.
+        let refid = "x".repeat(Param::Refid.limit() * 6);
+        let short = "x".repeat(Param::Tid.limit().max(Param::Msisdn.limit()).max(Param::Amount.limit()));
+        let values = Self::NAMES.map(|name| (name, if name == "refid" { &*refid } else { &*short }));
+        let mut longest = 0;
+        Placeholders(&values).fill_pieces(text, |piece| longest += piece.len());
+        longest
+    }
+
+    fn fill_pieces(&self, text: &str, mut push: impl FnMut(&str)) {
         let mut rest = text;
         while let Some(open) = rest.find('{') {
-            filled += &rest[..open];
+            push(&rest[..open]);
             rest = &rest[open..];
             let known = rest.find('}').and_then(|close| {
                 let found = self.0.iter().find(|(name, _)| *name == &rest[1..close]);
@@ -58,15 +79,15 @@ impl Placeholders<'_> {
             });
             match known {
                 Some((close, value)) => {
-                    filled += value;
+                    push(value);
                     rest = &rest[close + 1..];
                 }
                 None => {
-                    filled.push('{');
+                    push("{");
                     rest = &rest[1..];
                 }
             }
         }
-        filled + rest
+        push(rest);
     }
 }

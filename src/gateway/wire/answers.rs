@@ -254,14 +254,10 @@ pub fn with_order_placeholders<T>(order: &Order, use_them: impl FnOnce(&Placehol
 fn placeholders<T>(order: &Order, (tid, operators): (&str, &str), use_them: impl FnOnce(&Placeholders<'_>) -> T) -> T {
     let Order { refid, msisdn, .. } = order;
     let (amount, currency) = (order.amount.to_string(), order.currency.to_string());
-    use_them(&Placeholders(&[
-        ("tid", tid),
-        ("refid", refid),
-        ("msisdn", msisdn),
-        ("amount", &amount),
-        ("currency", &currency),
-        ("momtransactionid", operators),
-    ]))
+    let values = [tid, refid, msisdn, &amount, &currency, operators];
+    let mut named = Placeholders::NAMES.map(|name| (name, ""));
+    named.iter_mut().zip(values).for_each(|((_, place), value)| *place = value);
+    use_them(&Placeholders(&named))
 }
 
 /// The tid and the refid that a message names, if it is one that names any.

@@ -81,7 +81,9 @@ impl<'a> Message<'a> {
             return Ok(None);
         };
         // Nearly every value: a text that needs no second look.
-        if let Some(plain) = sent.plain.filter(|plain| plain.as_bytes().first().is_some_and(u8::is_ascii_graphic)) {
+        let usual =
+            |plain: &&str| plain.as_bytes().first().is_some_and(u8::is_ascii_graphic) && plain.len() <= param.limit();
+        if let Some(plain) = sent.plain.filter(usual) {
             return Ok(Some(Cow::Borrowed(plain)));
         }
         let unusable = |what: &str| Err(format!("{} is {what}: send a string", param.name()));
@@ -93,6 +95,10 @@ impl<'a> Message<'a> {
             _ => {}
         }
         let text = sent.unquoted().map_err(|error| format!("{} cannot be read: {error}", param.name()))?;
+        let limit = param.limit();
+        if text.len() > limit && text.chars().count() > limit {
+            return Err(format!("{} is longer than {limit} characters: send a shorter one", param.name()));
+        }
         Ok(Some(text).filter(|text| !text.trim_start().is_empty()))
     }
 

@@ -52,25 +52,27 @@ impl Param {
         Param::Tid,
     ];
 
-    /// Its name on the wire and what it holds.
-    const fn row(self) -> (&'static str, &'static str) {
+    /// Its name on the wire, how many characters it may have (A), and what it holds. Real values are far shorter.
+    const fn row(self) -> (&'static str, usize, &'static str) {
         match self {
-            Param::Action => ("action", "`pay` (also when left out) or `checkstatus`"),
-            Param::Msisdn => ("msisdn", "the payer's number: `07XXXXXXXX`, `2507XXXXXXXX`, `+` and blanks allowed"),
-            Param::Email => ("email", "the payer's address"),
-            Param::Details => ("details", "what is paid for"),
-            Param::Refid => ("refid", "your reference, used once; a string, or a number of digits, echoed unchanged"),
-            Param::Amount => ("amount", "a positive number or numeric string, at most two decimals"),
-            Param::Currency => ("currency", "`RWF` (also when left out) or `USD`"),
-            Param::Cname => ("cname", "the payer's name"),
-            Param::Cnumber => ("cnumber", "your number for the payer"),
-            Param::Pmethod => ("pmethod", "`cc`, `momo`, `bank`, `spenn` or `smartcash`"),
-            Param::Retailerid => ("retailerid", "your retailer id, string or number"),
-            Param::Returl => ("returl", "where the postback goes; without a scheme it is taken as http"),
-            Param::Redirecturl => ("redirecturl", "where the payer's browser goes in the end"),
-            Param::Bankid => ("bankid", "a bank's id; optional under `observed` and `portal`"),
-            Param::Logourl => ("logourl", "a picture for the checkout page"),
-            Param::Tid => ("tid", "KPay's id, for `checkstatus`"),
+            Param::Action => ("action", 32, "`pay` (also when left out) or `checkstatus`"),
+            Param::Msisdn => ("msisdn", 32, "the payer's number: `07XXXXXXXX`, `2507XXXXXXXX`, `+` and blanks allowed"),
+            Param::Email => ("email", 254, "the payer's address"),
+            Param::Details => ("details", 1000, "what is paid for"),
+            Param::Refid => {
+                ("refid", 255, "your reference, used once; a string, or a number of digits, echoed unchanged")
+            }
+            Param::Amount => ("amount", 32, "a positive number or numeric string, at most two decimals"),
+            Param::Currency => ("currency", 16, "`RWF` (also when left out) or `USD`"),
+            Param::Cname => ("cname", 255, "the payer's name"),
+            Param::Cnumber => ("cnumber", 255, "your number for the payer"),
+            Param::Pmethod => ("pmethod", 32, "`cc`, `momo`, `bank`, `spenn` or `smartcash`"),
+            Param::Retailerid => ("retailerid", 64, "your retailer id, string or number"),
+            Param::Returl => ("returl", 2000, "where the postback goes; without a scheme it is taken as http"),
+            Param::Redirecturl => ("redirecturl", 2000, "where the payer's browser goes in the end"),
+            Param::Bankid => ("bankid", 32, "a bank's id; optional under `observed` and `portal`"),
+            Param::Logourl => ("logourl", 2000, "a picture for the checkout page"),
+            Param::Tid => ("tid", 64, "KPay's id, for `checkstatus`"),
         }
     }
 
@@ -98,8 +100,13 @@ impl Param {
         self.row().0
     }
 
+    /// Returns how many characters it may have.
+    pub const fn limit(self) -> usize {
+        self.row().1
+    }
+
     /// What it holds.
     pub fn meaning(self) -> &'static str {
-        self.row().1
+        self.row().2
     }
 }
