@@ -4,18 +4,19 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST};
-use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{Connect, HttpConnector};
+use hyper_util::client::legacy::connect::Connect;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -25,15 +26,21 @@ use crate::gateway::postback::{Answer, Delivery, Failure, Postback};
 use crate::tls;
 
 mod address;
+mod connector;
 #[cfg(test)]
 mod tests;
 
 pub use address::{Redirection, target};
+use connector::{Connector, OwnAddress};
+
+/// The header by which a postback says that a sandbox sent it. A sandbox refuses requests that have it, so that no postback
+/// drives one, by whatever detour it gets there.
+pub const SENDER_HEADER: HeaderName = HeaderName::from_static("x-kpay-sandbox");
 
 /// Development servers close kept connections early, so none is kept for long.
 const KEPT: Duration = Duration::from_secs(5);
 
-type HttpsClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+type HttpsClient = Client<HttpsConnector<Connector>, Full<Bytes>>;
 
 /// How a courier is set up.
 #[derive(Debug)]
@@ -48,6 +55,8 @@ pub struct CourierSettings {
     pub time_limit: Duration,
     /// Where postbacks for some origins go instead; the first that fits counts.
     pub redirections: Vec<Redirection>,
+    /// The addresses on which the sandbox listens. No postback goes there.
+    pub own_addresses: Vec<SocketAddr>,
     /// By what name the machine around a container is reached: there `localhost` mostly means that machine.
     pub around: Option<&'static str>,
 }
@@ -55,7 +64,7 @@ pub struct CourierSettings {
 /// Posts postbacks.
 pub struct Courier {
     settings: CourierSettings,
-    plain: Client<HttpConnector, Full<Bytes>>,
+    plain: Client<Connector, Full<Bytes>>,
     /// Made for the first https target: reading the system's roots is slow, and most shops under test have none.
     secure: OnceLock<Result<HttpsClient, rustls::Error>>,
     /// Whether the machine around the container can be named.
@@ -92,7 +101,7 @@ impl Courier {
     /// A courier. Nothing is connected to and no root is read yet.
     pub fn new(settings: CourierSettings) -> Courier {
         Courier {
-            plain: client(connector()),
+            plain: client(Connector::new(&settings.own_addresses)),
             secure: OnceLock::new(),
             around_is_known: tokio::sync::OnceCell::new(),
             settings,
@@ -169,13 +178,13 @@ impl Courier {
 
     fn secure(&self) -> Result<&HttpsClient, Failure> {
         let make = || {
-            let CourierSettings { own_ca, extra_roots, insecure, .. } = &self.settings;
+            let CourierSettings { own_ca, extra_roots, insecure, own_addresses, .. } = &self.settings;
             let config = tls::postback_config(own_ca, extra_roots, *insecure)?;
             let https = HttpsConnectorBuilder::new()
                 .with_tls_config(config)
                 .https_or_http()
                 .enable_http1()
-                .wrap_connector(connector());
+                .wrap_connector(Connector::new(own_addresses));
             Ok(client(https))
         };
         let made = self.secure.get_or_init(make).as_ref();
@@ -200,14 +209,6 @@ async fn read(answer: http::Response<Incoming>) -> Result<Answer, hyper::Error> 
         }
     }
     Ok(answer)
-}
-
-fn connector() -> HttpConnector {
-    let mut connector = HttpConnector::new();
-    // It is also what the https connector connects with.
-    connector.enforce_http(false);
-    connector.set_nodelay(true);
-    connector
 }
 
 fn client<C: Connect + Clone>(connector: C) -> Client<C, Full<Bytes>> {
@@ -237,6 +238,7 @@ fn request(uri: Uri, postback: &Postback) -> Request<Full<Bytes>> {
         headers.insert(CONTENT_TYPE, label);
     }
     headers.insert(CONTENT_LENGTH, postback.body.len().into());
+    headers.insert(SENDER_HEADER, HeaderValue::from_static("postback"));
     *request.method_mut() = Method::from_bytes(postback.method.as_bytes()).unwrap_or(Method::POST);
     *request.uri_mut() = uri;
     request
@@ -255,6 +257,9 @@ fn failure(error: &(dyn Error + 'static), connecting: bool, uri: &Uri) -> Failur
     let origin = format!("{scheme}://{authority}");
     if let Some(tls) = causes.iter().find_map(|error| error.downcast_ref()) {
         return Failure::Tls(tls_sentence(tls, &origin));
+    }
+    if causes.iter().any(|error| error.is::<OwnAddress>()) {
+        return Failure::BadTarget(format!("{origin} is this sandbox itself: write the address of your own listener"));
     }
     let kind = causes.iter().rev().find_map(|error| error.downcast_ref::<io::Error>()).map(io::Error::kind);
     let innermost = causes.last().map(ToString::to_string).unwrap_or_default();

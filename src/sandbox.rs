@@ -121,6 +121,7 @@ impl Sandbox {
             insecure: config.postback_insecure,
             time_limit: config.postback_timeout.0,
             redirections: config.postback_to,
+            own_addresses: addresses.clone(),
             around: in_container().then_some("host.docker.internal"),
         });
         let scheduler = Arc::new(Scheduler::new(Arc::clone(&door), Arc::new(courier)));

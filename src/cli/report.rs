@@ -70,6 +70,9 @@ impl Report {
                     });
                 }
                 Event::ConnectionFailed { peer, problem } => report.connections.push(format!("{peer}: {problem}")),
+                Event::RequestRefused { peer, request, problem } => {
+                    report.connections.push(format!("{request} from {peer} was refused: {problem}"));
+                }
                 _ => {}
             }
         }

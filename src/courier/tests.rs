@@ -26,6 +26,7 @@ fn settings() -> CourierSettings {
         insecure: false,
         time_limit: Duration::from_secs(10),
         redirections: Vec::new(),
+        own_addresses: Vec::new(),
         around: None,
     }
 }
@@ -149,12 +150,13 @@ async fn the_headers_are_these_and_the_record_holds_the_same() {
     let delivery = delivered(&format!("{address}/cb?x=1#top")).await;
     let host = address.to_string();
     let head = format!("POST /cb?x=1 HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\n");
-    let rest = "Content-Type: application/json\r\nContent-Length: 10\r\n\r\n{\"a\":\"é\"}";
+    let rest = "Content-Type: application/json\r\nContent-Length: 10\r\nX-Kpay-Sandbox: postback\r\n\r\n{\"a\":\"é\"}";
     assert_eq!(request.await.unwrap(), head + rest);
     assert_eq!(delivery.url, format!("http://{host}/cb?x=1"));
     let recorded: Vec<_> = delivery.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
     let json = ("content-type", "application/json");
-    assert_eq!(recorded, [("host", &*host), ("accept", "*/*"), json, ("content-length", "10")]);
+    let rest = [("content-length", "10"), ("x-kpay-sandbox", "postback")];
+    assert_eq!(recorded, [[("host", &*host), ("accept", "*/*"), json].as_slice(), &rest].concat());
     let answer = delivery.outcome.unwrap();
     assert_eq!((answer.status, &*answer.body, answer.cut), (200, &b"ok"[..], false));
 }

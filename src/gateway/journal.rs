@@ -91,6 +91,15 @@ pub enum Event {
         /// In words.
         problem: String,
     },
+    /// A request was refused before anything read it: a foreign web page or a postback of a sandbox sent it.
+    RequestRefused {
+        /// Where it came from.
+        peer: IpAddr,
+        /// Its method and path.
+        request: CompactString,
+        /// Why it was refused.
+        problem: String,
+    },
     /// Everything before was forgotten, or everything of one merchant.
     Reset {
         /// Which merchant; everybody when `None`.
@@ -215,7 +224,7 @@ impl Event {
             | Event::Held { merchant, .. } => Some(merchant),
             Event::Delivery(delivery) => Some(&delivery.postback.merchant),
             Event::Reset { merchant } => merchant.as_deref(),
-            Event::ConnectionFailed { .. } => None,
+            Event::ConnectionFailed { .. } | Event::RequestRefused { .. } => None,
         }
     }
 
@@ -229,7 +238,7 @@ impl Event {
             | Event::Payer { tid, .. }
             | Event::Held { tid, .. } => tid,
             Event::Delivery(delivery) => &delivery.postback.tid,
-            Event::Reset { .. } | Event::ConnectionFailed { .. } => "",
+            Event::Reset { .. } | Event::ConnectionFailed { .. } | Event::RequestRefused { .. } => "",
         }
     }
 }
@@ -359,6 +368,7 @@ impl Entry {
                     + answer
             }
             Event::ConnectionFailed { problem, .. } => problem.len(),
+            Event::RequestRefused { request, problem, .. } => request.len() + problem.len(),
             Event::Released { tid, .. } | Event::Awaits { tid, .. } | Event::Held { tid, .. } => tid.len(),
             Event::Payer { tid, .. } => tid.len() + 64,
             Event::Reset { .. } => 0,

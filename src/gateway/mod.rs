@@ -343,6 +343,11 @@ impl Gateway {
         self.journal.add(now, Event::ConnectionFailed { peer, problem });
     }
 
+    /// Records a request that was refused before anything read it: its method and path, and why.
+    pub fn handle_refused_request(&mut self, peer: IpAddr, request: &str, problem: String, now: Timestamp) {
+        self.journal.add(now, Event::RequestRefused { peer, request: values::excerpt(request).into(), problem });
+    }
+
     /// Mixes by the seed.
     fn shuffle<T>(&mut self, list: &mut [T]) {
         use rand::seq::SliceRandom;

@@ -8,7 +8,9 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 
+use super::control::is_browsers;
 use super::{Body, RefusalStatus, Reply, Request, Sending, Surfaces};
+use crate::courier::SENDER_HEADER;
 use crate::gateway::Gateway;
 use crate::gateway::call::{self, Call, Credentials};
 use crate::gateway::masking;
@@ -33,6 +35,13 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// Answers a call. What kind of call it is stands in the body; neither path nor Content-Type decides.
 pub(super) async fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
     let known = Headers::read(&request.headers);
+    if known.may_be_foreign
+        && let Some(problem) = surfaces.guard.foreign_sender(&request.headers)
+    {
+        let reply = Reply::problem(403, &problem);
+        surfaces.request_refused(request, problem);
+        return reply;
+    }
     let scenario = known.scenario.map(|name| name.to_str().unwrap_or("?"));
     let headers = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     let credentials = credentials(known.authorization);
@@ -69,7 +78,9 @@ pub(super) async fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
         if surfaces.refusal_status == RefusalStatus::Http {
             reply.status = refusal.code.http_status();
         }
-        if reply.status == 401 {
+        // Some clients send credentials only when they are asked for them. A browser would keep them, and then send them
+        // for any page that has it post here.
+        if reply.status == 401 && !is_browsers(&request.headers) {
             reply = reply.with("WWW-Authenticate", "Basic realm=\"KPay\"");
         }
         reply = reply.with(REASON, refusal.reason);
@@ -129,6 +140,8 @@ struct Headers<'a> {
     /// The one that the newer portal asks for (D, portal).
     key: Option<&'a HeaderValue>,
     scenario: Option<&'a HeaderValue>,
+    /// There is a header that only browsers and sandboxes send.
+    may_be_foreign: bool,
 }
 
 impl Headers<'_> {
@@ -141,6 +154,10 @@ impl Headers<'_> {
                 "host" => &mut known.host,
                 "kpay-key" => &mut known.key,
                 name if name.eq_ignore_ascii_case(SCENARIO) => &mut known.scenario,
+                name if name == "origin" || name == "sec-fetch-site" || name == SENDER_HEADER.as_str() => {
+                    known.may_be_foreign = true;
+                    continue;
+                }
                 _ => continue,
             };
             place.get_or_insert(value);

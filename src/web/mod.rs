@@ -149,6 +149,12 @@ impl Surfaces {
         self.guard.is_served(host)
     }
 
+    /// Records a request that is refused because of who sent it.
+    fn request_refused(&self, request: &Request, problem: String) {
+        let what = format!("{} {}", request.method, request.path());
+        self.door.apply(|gateway, now| gateway.handle_refused_request(request.peer, &what, problem, now));
+    }
+
     /// Takes note of a connection that failed before there was a request.
     pub fn connection_failed(&self, peer: IpAddr, problem: String) {
         self.door.apply(|gateway, now| gateway.handle_connection_failure(peer, problem, now));

@@ -53,6 +53,7 @@ fn wrong() -> Vec<(Value, &'static str, bool)> {
             "steps[0].do.postback.fields: with its placeholders replaced",
             false,
         ),
+        (step(json!({ "postback": { "method": "CONNECT" } })), "steps[0].do.postback.method: CONNECT asks", false),
         (
             step(json!({ "postback": { "target": "{refid}".repeat(6) } })),
             "steps[0].do.postback.target: with its",

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kpay_sandbox::gateway::postback::{Failure, Verdict};
 use kpay_sandbox::gateway::timestamp::Span;
+use kpay_sandbox::{Config, Sandbox};
 use serde_json::json;
 
 use crate::harness::Running;
@@ -133,7 +134,9 @@ async fn a_stop_waits_for_a_delivery_under_way_but_not_for_ever() {
 async fn a_listener_certified_by_the_sandboxs_own_ca_is_trusted() {
     // The listener is another sandbox on the same certificates: it answers, though not as a shop would.
     let running = Running::start().await;
-    let other = format!("https://localhost:{}/", running.port());
+    let certs = running.sandbox.ca().parent().unwrap().to_owned();
+    let another = Sandbox::start(Config { certs, ..Config::default() }).await.unwrap();
+    let other = format!("https://localhost:{}/", another.facts().addresses[0].port());
     running.pay(|body| body["returl"] = json!(other)).await;
     running.second().await;
     let words = format!("{:?}", verdicts(&running));

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use kpay_sandbox::Config;
+use kpay_sandbox::gateway::journal::Event;
 use kpay_sandbox::view;
+use kpay_sandbox::web::RefusalStatus;
 use serde_json::json;
 
 use crate::core::{Core, good_pay, line_of};
-use crate::harness::{Running, authorization, post, status};
+use crate::harness::{Running, authorization, header, json_of, post, status};
 
 /// Texts that would be a line, a colour, a header or a page of their own.
 const HOSTILE: &str = "x\r\nInjected: yes\r\n\r\n\u{1b}[31m<script>alert(1)</script>\u{202e}\u{7}";
@@ -55,6 +57,117 @@ async fn no_field_that_is_echoed_becomes_a_header() {
     let host = "X-KPay-Sandbox-Scenario: approve\u{b}Injected\r\n";
     let answer = running.raw(&post("/", &good_pay().to_string(), host)).await;
     assert!(!answer.split("\r\n\r\n").next().unwrap().contains("\u{b}"), "{answer}");
+}
+
+fn refusals(running: &Running) -> Vec<String> {
+    running.sandbox.read(|gateway| {
+        let entries = gateway.journal().after(0);
+        entries.filter(|entry| matches!(entry.event, Event::RequestRefused { .. })).map(line_of).collect()
+    })
+}
+
+#[tokio::test]
+async fn no_web_page_can_make_a_browser_pay() {
+    // With real statuses a browser would ask for credentials, and send them for every page from then on.
+    let running = Running::with(|config: &mut Config| config.refusal_status = RefusalStatus::Http).await;
+    let port = running.port();
+    let pay = |headers: String| {
+        let (body, running) = (good_pay().to_string(), &running);
+        let request = post("/", &body, &headers);
+        let request =
+            if headers.contains("Host: ") { request.replacen("Host: pay.esicia.com\r\n", "", 1) } else { request };
+        async move { running.raw(&request).await }
+    };
+    for foreign in [
+        "Origin: https://evil.example\r\n".to_owned(),
+        "Origin: null\r\n".to_owned(),
+        "Origin: http://localhost:3000\r\n".to_owned(),
+        "Sec-Fetch-Site: cross-site\r\n".to_owned(),
+        "Sec-Fetch-Site: same-site\r\n".to_owned(),
+        // A name of its own that leads here.
+        format!("Host: evil.example:{port}\r\nOrigin: https://evil.example:{port}\r\n"),
+        format!("Host: evil.example:{port}\r\nSec-Fetch-Site: same-origin\r\n"),
+    ] {
+        let answer = pay(foreign.clone()).await;
+        assert_eq!(status(&answer), 403, "{foreign}: {answer}");
+        assert!(header(&answer, "www-authenticate").is_none(), "{answer}");
+    }
+    assert_eq!(running.sandbox.read(|gateway| gateway.ledger().iter().count()), 0, "nobody paid");
+    let refused = refusals(&running);
+    assert_eq!(refused.len(), 7, "{refused:?}");
+    assert!(refused[0].contains("POST / from 127.0.0.1 refused: a page of https://evil.example"), "{refused:?}");
+
+    // A merchant's server says nothing of all this, and pays; one that waits to be asked is asked.
+    assert_eq!(json_of(&pay(String::new()).await)["retcode"], 0);
+    let asked =
+        running.raw("POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!((status(&asked), header(&asked, "www-authenticate")), (401, Some("Basic realm=\"KPay\"")));
+    let own = format!("Host: localhost:{port}\r\nOrigin: https://localhost:{port}\r\nContent-Length: 0\r\n");
+    let browser = running.raw(&format!("POST / HTTP/1.1\r\nConnection: close\r\n{own}\r\n")).await;
+    assert_eq!((status(&browser), header(&browser, "www-authenticate")), (401, None), "a browser is never asked");
+}
+
+#[tokio::test]
+async fn no_postback_reaches_the_sandbox_itself() {
+    let running = Running::with(|config: &mut Config| config.listen = vec![([0, 0, 0, 0], 0).into()]).await;
+    let port = running.port();
+    let own = [
+        format!("http://localhost:{port}/__sandbox/api/reset"),
+        format!("https://127.0.0.1:{port}/__sandbox/api/reset"),
+        format!("http://127.0.0.2:{port}/__sandbox/api/reset"),
+        format!("http://0.0.0.0:{port}/__sandbox/api/reset"),
+        format!("http://[::ffff:127.0.0.1]:{port}/__sandbox/do"),
+        format!("http://2130706433:{port}/"),
+    ];
+    for (number, returl) in own.iter().enumerate() {
+        running
+            .pay(|body| {
+                (body["refid"], body["returl"], body["msisdn"]) = (json!(number), json!(returl), json!("0780000109"))
+            })
+            .await;
+    }
+    running.second().await;
+    let outcomes: Vec<String> = running.sandbox.read(|gateway| {
+        let deliveries = gateway.journal().deliveries();
+        deliveries.map(|delivery| delivery.outcome.as_ref().unwrap_err().to_string()).collect()
+    });
+    assert_eq!(outcomes.len(), own.len(), "none of them reset the sandbox");
+    for outcome in &outcomes {
+        // An address that this system does not know is no way in either.
+        assert!(outcome.contains("is this sandbox itself") || outcome.contains("could not connect"), "{outcome}");
+    }
+    let refused = outcomes
+        .iter()
+        .filter(|outcome| outcome.contains("is this sandbox itself: write the address of your own listener"))
+        .count();
+    assert!(refused >= 3, "{outcomes:?}");
+}
+
+#[tokio::test]
+async fn a_postback_that_comes_by_a_detour_drives_no_sandbox() {
+    // Another one is a detour as any: a published port, a proxy, a tunnel.
+    let (sender, other) = (Running::start().await, Running::start().await);
+    let checkout = other.pay(|body| body["pmethod"] = json!("cc")).await["url"].as_str().unwrap().to_owned();
+    let checkout = checkout.rsplit('/').next().unwrap();
+    let before = other.sandbox.read(|gateway| gateway.ledger().iter().count());
+    let paths = ["/__sandbox/api/reset", "/__sandbox/do", "/__sandbox/token", "/", &format!("/checkout/{checkout}")];
+    for (number, path) in paths.iter().enumerate() {
+        let returl = format!("http://127.0.0.1:{}{path}", other.port());
+        sender
+            .pay(|body| {
+                (body["refid"], body["returl"], body["msisdn"]) = (json!(number), json!(returl), json!("0780000109"))
+            })
+            .await;
+    }
+    sender.second().await;
+    let statuses: Vec<u16> = sender.sandbox.read(|gateway| {
+        gateway.journal().deliveries().map(|delivery| delivery.outcome.as_ref().unwrap().status).collect()
+    });
+    assert_eq!(statuses, [403; 5]);
+    let refused = refusals(&other);
+    assert_eq!(refused.len(), 5, "{refused:?}");
+    assert!(refused.iter().all(|line| line.contains("this request is a postback of a sandbox")), "{refused:?}");
+    assert_eq!(other.sandbox.read(|gateway| gateway.ledger().iter().count()), before);
 }
 
 #[tokio::test]

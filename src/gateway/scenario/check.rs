@@ -173,6 +173,7 @@ impl Posting {
             demand((1..=16).contains(&method.len()) && method.bytes().all(token), "method", || {
                 format!("'{}' is no HTTP method: write POST, PUT or GET", excerpt(method))
             })?;
+            demand(method != "CONNECT", "method", || "CONNECT asks for a tunnel: write POST, PUT or GET".into())?;
         }
         if let Some(label) = &self.content_type {
             let printable = label.len() <= TEXT_LIMIT && label.bytes().all(|byte| (b' '..=b'~').contains(&byte));

@@ -83,7 +83,8 @@ async fn act(surfaces: &Surfaces, request: &Request, id: &str) -> Reply {
 }
 
 fn take(surfaces: &Surfaces, request: &Request, id: &str) -> Reply {
-    if let Some(problem) = surfaces.guard.foreign_page(&request.headers) {
+    if let Some(problem) = surfaces.guard.foreign_sender(&request.headers) {
+        surfaces.request_refused(request, problem.clone());
         return Notice::page(403, "This form came from another page", &problem);
     }
     let Body::Whole(body) = &request.body else {

@@ -2,14 +2,15 @@
 
 use std::net::IpAddr;
 
-use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
+use http::{HeaderMap, HeaderName};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use subtle::ConstantTimeEq;
 
 use super::super::Surfaces;
 use super::Problem;
 use super::input::percent_decoded;
+use crate::courier::SENDER_HEADER;
 
 /// The cookie in which a browser brings the token. Only our own pages can make it do so: it is sent with nobody else's.
 pub(in crate::web) const TOKEN_COOKIE: &str = "kpay-sandbox-token";
@@ -36,6 +37,13 @@ pub(in crate::web) fn complaint(surfaces: &Surfaces, headers: &HeaderMap) -> Opt
     surfaces.guard.check(headers).err()
 }
 
+/// Returns true if a browser sent this request for a page, and not because of an address that somebody typed in.
+pub(in crate::web) fn is_browsers(headers: &HeaderMap) -> bool {
+    headers.contains_key(ORIGIN) || headers.get(SEC_FETCH_SITE).is_some_and(|site| site != "none")
+}
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 impl Guard {
     /// A cookie for who knows the token; `None` for others, and where there is no token.
     pub(in crate::web) fn cookie(&self, given: &str) -> Option<String> {
@@ -52,7 +60,7 @@ impl Guard {
             let message = format!("the Host '{}' is none that this sandbox serves", shown(host));
             return Err(Problem::new(403, "host", message, "use localhost, or start with --host NAME"));
         }
-        if let Some(message) = self.foreign_page(headers) {
+        if let Some(message) = self.foreign_sender(headers) {
             return Err(Problem::new(403, "origin", message, "call from a test or a terminal, not from a web page"));
         }
         let Some(token) = &self.token else {
@@ -77,16 +85,26 @@ impl Guard {
         Err(Problem::new(401, "token", message, hint))
     }
 
-    /// Why a call comes from a page that is not ours; `None` when it does not.
-    pub(in crate::web) fn foreign_page(&self, headers: &HeaderMap) -> Option<String> {
+    /// Returns why a request may do nothing here: a web page that is not ours sent it, or a sandbox as a postback.
+    pub(in crate::web) fn foreign_sender(&self, headers: &HeaderMap) -> Option<String> {
+        if headers.contains_key(SENDER_HEADER) {
+            return Some("this request is a postback of a sandbox: give your own listener as returl".to_owned());
+        }
         let text = |name| headers.get(name).map(|value: &http::HeaderValue| value.to_str().unwrap_or("?"));
         let host = text(HOST).unwrap_or_default();
+        // A page can have a name of its own that leads here (DNS rebinding). It says that name as Host and as Origin.
+        if is_browsers(headers) && !self.is_served(host) {
+            return Some(format!(
+                "a page of {} may not use the sandbox: start it with --host NAME if that is its name",
+                shown(host)
+            ));
+        }
         let same =
             |origin: &str| ["http://", "https://"].iter().any(|scheme| origin.strip_prefix(scheme) == Some(host));
         if let Some(origin) = text(ORIGIN).filter(|origin| !same(origin)) {
             return Some(format!("a page of {} may not drive the sandbox", shown(origin)));
         }
-        let site = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok());
+        let site = headers.get(SEC_FETCH_SITE).and_then(|site| site.to_str().ok());
         let foreign = site.filter(|site| !matches!(*site, "same-origin" | "none"));
         foreign.map(|_| "a page of another site may not use the sandbox".to_owned())
     }

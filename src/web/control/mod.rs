@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::{Reply, Request, Surfaces};
 pub(super) use clock::go_on as advance_clock;
 pub use guard::Guard;
-pub(super) use guard::complaint;
+pub(super) use guard::{complaint, is_browsers};
 pub(super) use har::curl as delivery_curl;
 use input::percent_decoded;
 
@@ -46,6 +46,13 @@ impl Problem {
 
     pub(super) fn unusable(message: impl Into<String>, hint: impl Into<String>) -> Problem {
         Problem::new(400, "unusable", message, hint)
+    }
+
+    /// Records the refusal of a foreign web page or a postback: no person would see it otherwise.
+    pub(super) fn record(&self, surfaces: &Surfaces, request: &Request) {
+        if matches!(self.code, "host" | "origin") {
+            surfaces.request_refused(request, self.message.clone());
+        }
     }
 
     fn with(self, details: Value) -> Problem {
@@ -124,6 +131,7 @@ pub fn endpoints() -> impl Iterator<Item = (&'static str, &'static str)> {
 /// Answers a call to the control API; who may call it is checked first.
 pub(super) async fn answer(surfaces: &Surfaces, request: &Request, path: &[&str]) -> Reply {
     if let Some(problem) = complaint(surfaces, &request.headers) {
+        problem.record(surfaces, request);
         return problem.into();
     }
     let path: Vec<String> = path.iter().map(|segment| percent_decoded(segment)).collect();

@@ -37,7 +37,7 @@ pub(super) fn page(surfaces: &Surfaces, request: &Request) -> Outcome {
     let (only, before) = (parameter(request, "only"), parameter(request, "before").parse().unwrap_or(u64::MAX));
     let wanted = |event: &Event| match event {
         Event::Call(call) => only != "refused" || call.refusal.is_some(),
-        Event::ConnectionFailed { .. } => true,
+        Event::ConnectionFailed { .. } | Event::RequestRefused { .. } => true,
         Event::Reset { .. } => only != "refused",
         _ => false,
     };

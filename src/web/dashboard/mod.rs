@@ -24,6 +24,7 @@ pub(super) async fn answer(surfaces: &Surfaces, request: &Request, path: &[&str]
         return take_token(surfaces, request);
     }
     if let Some(problem) = refused(surfaces, request, reading) {
+        problem.record(surfaces, request);
         return if problem.status == 401 && reading { ask_for_token(401, "") } else { page_of(&problem) };
     }
     let page = match (path, reading) {
@@ -79,7 +80,8 @@ fn ask_for_token(status: u16, wrong: &str) -> Reply {
 }
 
 fn take_token(surfaces: &Surfaces, request: &Request) -> Reply {
-    if let Some(problem) = surfaces.guard.foreign_page(&request.headers) {
+    if let Some(problem) = surfaces.guard.foreign_sender(&request.headers) {
+        surfaces.request_refused(request, problem.clone());
         return page_of(&Problem::new(403, "origin", problem, "open the dashboard itself"));
     }
     let Body::Whole(body) = &request.body else { return ask_for_token(413, "That is too long for a token.") };

@@ -129,6 +129,10 @@ pub(super) fn moment(entry: &Entry, origin: Option<Timestamp>) -> Moment {
             (moment.tone, moment.title) = ("warn", format!("A connection of {peer} failed"));
             moment.words.clone_from(problem);
         }
+        Event::RequestRefused { peer, request, problem } => {
+            (moment.tone, moment.title) = ("warn", format!("{request} from {peer} was refused"));
+            moment.words.clone_from(problem);
+        }
         Event::Reset { merchant } => {
             let whose = merchant.as_deref().map_or(String::new(), |merchant| format!(" of {merchant}"));
             moment.title = format!("Reset: everything{whose} was forgotten");
