@@ -94,11 +94,33 @@ async fn an_hour(moments: u64) {
     let _ = std::fs::remove_dir_all(folder);
 }
 
-async fn lateness(a_second: u32, seconds: u32) {
+/// Accepts connections and never answers.
+async fn silent_listener() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            held.push(stream);
+        }
+    });
+    port
+}
+
+/// How late postbacks leave while so many others of the same merchant hang at a listener that never answers.
+async fn lateness(a_second: u32, seconds: u32, hanging: usize) {
     let taken = Arc::new(AtomicUsize::new(0));
     let port = listener(Arc::clone(&taken)).await;
     let folder = std::env::temp_dir().join(format!("kpay-sandbox-bench-{}", std::process::id()));
     let sandbox = Sandbox::start(Config { certs: folder.clone(), ..Config::default() }).await.expect("it starts");
+    let silent = silent_listener().await;
+    (0..hanging).for_each(|number| pay(&sandbox, 1_000_000 + number, silent, None));
+    if hanging > 0 {
+        while sandbox.read(|gateway| gateway.under_way()) == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    let good = format!("http://127.0.0.1:{port}/");
     let mut due = tokio::time::interval(Duration::from_secs(1) / a_second);
     for number in 0..(a_second * seconds) as usize {
         due.tick().await;
@@ -114,7 +136,7 @@ async fn lateness(a_second: u32, seconds: u32) {
         let ledger = gateway.ledger();
         let due = |tid: &str| ledger.find(tid).map(|found| found.created.after(Duration::from_secs(1)));
         let deliveries = gateway.journal().after(0).filter_map(|entry| match &entry.event {
-            Event::Delivery(delivery) => Some((entry.at, delivery)),
+            Event::Delivery(delivery) if *delivery.postback.target == good => Some((entry.at, delivery)),
             _ => None,
         });
         let left = |at: Timestamp, took: Duration, due: Timestamp| at.since(due).saturating_sub(took);
@@ -123,7 +145,7 @@ async fn lateness(a_second: u32, seconds: u32) {
     late.sort();
     let at = |share: f64| late[((late.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
     println!(
-        "{a_second} due a second by a running clock: late by {:.2} ms (median), {:.2} ms (p99), {:.2} ms (most)",
+        "{a_second} due a second by a running clock, {hanging} others hanging: late by {:.2} ms (median), {:.2} ms (p99), {:.2} ms (most)",
         at(0.5),
         at(0.99),
         at(1.0)
@@ -135,5 +157,8 @@ async fn lateness(a_second: u32, seconds: u32) {
 async fn main() {
     at_one_instant(10_000).await;
     an_hour(100_000).await;
-    lateness(1000, 5).await;
+    for _ in 0..3 {
+        lateness(1000, 5, 0).await;
+        lateness(1000, 5, 10_000).await;
+    }
 }

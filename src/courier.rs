@@ -27,6 +27,7 @@ use crate::tls;
 
 mod address;
 mod connector;
+mod resolver;
 #[cfg(test)]
 mod tests;
 

@@ -13,6 +13,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
+use super::resolver::Resolver;
+
 /// The connection led to the sandbox itself. Nothing was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it leads to this sandbox itself")]
@@ -22,14 +24,14 @@ pub(super) struct OwnAddress;
 /// name and no spelling of an address gets around it.
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
-    http: HttpConnector,
+    http: HttpConnector<Resolver>,
     own: Arc<[SocketAddr]>,
 }
 
 impl Connector {
     /// Returns a connector that refuses these addresses, on which the sandbox listens.
     pub(super) fn new(own: &[SocketAddr]) -> Connector {
-        let mut http = HttpConnector::new();
+        let mut http = HttpConnector::new_with_resolver(Resolver::of_system());
         // It is also what the https connector connects with.
         http.enforce_http(false);
         http.set_nodelay(true);
