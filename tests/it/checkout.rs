@@ -359,6 +359,21 @@ async fn the_result_goes_back_in_the_query_or_in_a_form_where_that_is_set() {
 }
 
 #[tokio::test]
+async fn no_form_is_posted_from_the_checkout_page_to_the_sandbox_itself() {
+    let running = Running::with(|config| config.redirect = Redirect::Post).await;
+    for (number, redirecturl) in
+        ["http://localhost/__sandbox/api/clock/settle", "https://LOCALHOST:8443/__sandbox/do"].iter().enumerate()
+    {
+        let page =
+            open(&running, |body| (body["refid"], body["redirecturl"]) = (json!(number), json!(redirecturl))).await;
+        send(&running, &page, "do=cancel", "").await;
+        running.second().await;
+        let back = get(&running, &format!("{page}/return")).await;
+        assert_eq!((status(&back), header(&back, "location")), (303, Some(*redirecturl)), "it is only opened: {back}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_that_a_merchant_sends_runs_on_the_page_or_leads_astray() {
     let running = Running::start().await;
     let long = format!("\"'><script>alert(1)</script>\u{202e}{}", "x".repeat(900));

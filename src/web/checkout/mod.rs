@@ -42,7 +42,7 @@ pub(super) async fn answer(surfaces: &Surfaces, request: &Request, path: &[&str]
         ([id], true) => show(surfaces, request, id),
         ([id], false) if request.method == Method::POST => act(surfaces, request, id).await,
         ([id, "result"], true) => result(surfaces, id),
-        ([id, "return"], true) => go_back(surfaces, id),
+        ([id, "return"], true) => go_back(surfaces, request, id),
         ([id, "state"], true) => state(surfaces, request, id).await,
         ([_] | [_, "result" | "return" | "state"], _) => Notice::page(
             405,
@@ -149,7 +149,7 @@ fn result(surfaces: &Surfaces, id: &str) -> Reply {
 }
 
 /// Sends the browser to `redirecturl`.
-fn go_back(surfaces: &Surfaces, id: &str) -> Reply {
+fn go_back(surfaces: &Surfaces, request: &Request, id: &str) -> Reply {
     surfaces.door.read(|gateway| {
         let Some(found) = gateway.ledger().by_checkout(id) else { return unknown() };
         if found.outcome.is_none() {
@@ -162,6 +162,8 @@ fn go_back(surfaces: &Surfaces, id: &str) -> Reply {
         match surfaces.redirect {
             Redirect::Unchanged => see_other(address),
             Redirect::Query => see_other(with_query(&address, &result)),
+            // A form of our own page would look like one of the dashboard's to the control API.
+            Redirect::Post if money::is_on_host_of(&address, &request.headers) => see_other(address),
             Redirect::Post => Forward::page(&address, result),
         }
     })

@@ -1,5 +1,8 @@
 //! What a page shows of a payment: amounts, and addresses that a browser may be sent to.
 
+use http::header::HOST;
+use http::uri::Authority;
+use http::{HeaderMap, Uri};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::gateway::values::{Amount, Currency};
@@ -39,11 +42,19 @@ pub(super) fn web_address(text: &str) -> Option<String> {
     (matches!(&*scheme, "http" | "https") && origin(&address).is_some()).then_some(address)
 }
 
+/// Returns true if an address is on the host that a request was sent to, on whatever port.
+pub(super) fn is_on_host_of(address: &str, headers: &HeaderMap) -> bool {
+    let address: Option<Uri> = address.parse().ok();
+    let asked: Option<Authority> = headers.get(HOST).and_then(|host| host.to_str().ok()?.parse().ok());
+    let (Some(address), Some(asked)) = (address.as_ref().and_then(Uri::host), asked) else { return true };
+    address.eq_ignore_ascii_case(asked.host())
+}
+
 /// `scheme://host:port` of an address, for a policy; `None` when it holds what no host would.
 pub(super) fn origin(address: &str) -> Option<String> {
     let end = address.find("://")? + 3;
     let authority = address[end..].split(['/', '?', '#']).next()?;
-    let authority: http::uri::Authority = authority.parse().ok()?;
+    let authority: Authority = authority.parse().ok()?;
     let host = authority.host();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'[' | b']' | b':');
     if host.is_empty() || !host.bytes().all(plain) {
