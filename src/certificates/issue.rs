@@ -8,7 +8,7 @@ use rcgen::{
     GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256, SanType,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 /// Also how certificates of ours are recognised: it stands in the CA and, as the issuer, in the leaf.
 pub const CA_NAME: &str = "kpay-sandbox development CA";
@@ -16,6 +16,9 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Clients refuse more than 398 days; both lives begin a day early, for clocks that are behind.
 const LEAF_LIFE: Duration = DAY.saturating_mul(396);
 const CA_LIFE: Duration = DAY.saturating_mul(3650);
+
+/// The only host whose e-mail addresses the CA may sign for.
+const NO_MAIL: &str = "kpay-sandbox.invalid";
 
 /// A certificate and its key.
 pub(super) type Pair = (CertificateDer<'static>, PrivateKeyDer<'static>);
@@ -64,6 +67,9 @@ impl Wanted<'_> {
         let mut params = self.params(CA_NAME, CA_LIFE);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        // Clients apply the CA's extended key usage to every certificate below it: TLS servers only, so neither e-mail
+        // nor code nor TLS clients.
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         // Whoever trusts this CA trusts it for these names only: its key, stolen, opens no other site.
         let address = |address, prefix| GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(address, prefix));
         let subtree = |name: &String| match name.parse() {
@@ -72,7 +78,10 @@ impl Wanted<'_> {
             Ok(v6 @ IpAddr::V6(_)) => address(v6, 128),
             Err(_) => GeneralSubtree::DnsName(name.clone()),
         };
-        let permitted_subtrees = self.names.iter().map(subtree).collect();
+        let mut permitted_subtrees: Vec<_> = self.names.iter().map(subtree).collect();
+        // A kind of name that is not listed is not limited. To exclude the empty name excludes nothing in openssl, so
+        // one host is permitted, which cannot exist (RFC 2606).
+        permitted_subtrees.push(GeneralSubtree::Rfc822Name(NO_MAIL.into()));
         params.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: Vec::new() });
         params
     }
@@ -93,6 +102,18 @@ impl Wanted<'_> {
 pub(super) fn end_of(der: &[u8]) -> Option<jiff::Timestamp> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     jiff::Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
+}
+
+/// Returns true if clients that trust a CA take its certificates for TLS servers only, and for no e-mail address.
+pub(super) fn is_for_tls_servers_only(ca: &[u8]) -> bool {
+    let Ok((_, ca)) = X509Certificate::from_der(ca) else { return false };
+    let (Ok(Some(usage)), Ok(Some(constraints))) = (ca.extended_key_usage(), ca.name_constraints()) else {
+        return false;
+    };
+    let usage = usage.value;
+    let others = usage.any || usage.client_auth || usage.code_signing || usage.email_protection;
+    let mut permitted = constraints.value.permitted_subtrees.iter().flatten();
+    usage.server_auth && !others && permitted.any(|tree| tree.base == GeneralName::RFC822Name(NO_MAIL))
 }
 
 /// Whether a certificate is one that was issued here, or by an earlier CA of ours.

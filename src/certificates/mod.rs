@@ -25,7 +25,7 @@ use rustls::{CertificateError as Refusal, Error as TlsError};
 use crate::tls;
 use files::{pem, read, tighten, write};
 use hosts::NAMES;
-use issue::{Pair, Wanted, end_of, is_ours};
+use issue::{Pair, Wanted, end_of, is_for_tls_servers_only, is_ours};
 
 /// What has less than this left is renewed.
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * 86_400);
@@ -114,6 +114,12 @@ pub fn open(folder: &Path, hosts: &[String], now: SystemTime) -> Result<Certific
         }
         Stored::Bad(_) => folder.locked(|| folder.make())?,
     };
+    if is_ours(&found.ca) && !is_for_tls_servers_only(&found.ca) {
+        found.notices.push(format!(
+            "{}: this CA of an earlier version can also sign for e-mail and code. For one that signs for TLS servers only, delete the file, start again, and trust the new CA",
+            found.ca_file.display()
+        ));
+    }
     found.notices.extend(["ca.key", "server.key"].iter().filter_map(|key| tighten(&folder.file(key))));
     Ok(found)
 }

@@ -95,7 +95,10 @@ fn the_leaf_is_short_lived_and_the_ca_is_constrained() {
         names,
         ["localhost", "pay.esicia.com", "pay.esicia.rw", "kpay-sandbox", "host.docker.internal", "shop.test"]
     );
-    assert!(critical && permitted.len() == names.len() + 2, "and the two loopback networks");
+    assert!(critical && permitted.len() == names.len() + 3, "and the two loopback networks");
+    assert_eq!(permitted.last().unwrap().base, GeneralName::RFC822Name("kpay-sandbox.invalid"), "and no e-mail");
+    let usage = ca.extended_key_usage().unwrap().unwrap().value;
+    assert!(usage.server_auth && !usage.any && !usage.client_auth && !usage.email_protection && !usage.code_signing);
 }
 
 #[test]
