@@ -61,6 +61,8 @@ step "load and faults, in short"
 python3 tests/load/load.py --short --program "${CARGO_TARGET_DIR:-target}/quick-release/kpay-sandbox"
 step "a certificate of the CA for another name"
 tests/security/constraints.sh
+step "the hosts file on a full disk and on a mount"
+tests/security/hosts.sh
 step clients
 tests/clients/run.sh
 step every scenario in four languages

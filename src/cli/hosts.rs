@@ -1,12 +1,14 @@
 //! `kpay-sandbox hosts`: the lines that make KPay's names lead to this machine for clients that ignore proxies.
 
 use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::fail;
+use super::replace::replace;
 use crate::log::say;
 use crate::proxy::KPAY_HOSTS;
 
@@ -37,6 +39,9 @@ pub(super) const DEFAULT_FILE: &str = r"C:\Windows\System32\drivers\etc\hosts";
 
 /// What tells our lines from others'.
 const MARK: &str = "# kpay-sandbox";
+
+/// The largest hosts file that is changed.
+const LIMIT: u64 = 64 * 1024 * 1024;
 
 pub(super) fn run(hosts: &Hosts) -> ExitCode {
     let line = format!("{} {} {MARK}\n", hosts.address, KPAY_HOSTS.join(" "));
@@ -73,15 +78,23 @@ pub(super) fn remove(file: &Path) -> Result<(), String> {
 /// Puts a line, or nothing, in place of ours.
 fn set(file: &Path, line: &str) -> Result<(), String> {
     let name = file.display();
-    let before = fs::read_to_string(file);
-    let before = before.map_err(|error| format!("{name}: cannot be read: {error}; name another with --file"))?;
-    let others: String = before.split_inclusive('\n').filter(|line| !is_ours(line)).collect();
+    // Bytes, because comments may be in any encoding.
+    let before = read(file).map_err(|error| format!("{name}: cannot be read: {error}; name another with --file"))?;
+    let others = before.split_inclusive(|byte| *byte == b'\n').filter(|line| !is_ours(&String::from_utf8_lossy(line)));
     // The first line that names a host is the one that counts.
-    let after = format!("{line}{others}");
+    let after = std::iter::once(line.as_bytes()).chain(others).collect::<Vec<_>>().concat();
     if after == before {
         return Ok(());
     }
-    // In place: in a container the file is a mount, in whose stead no other can be put.
-    fs::write(file, &after)
-        .map_err(|error| format!("{name}: cannot be written: {error}; run this as root, such as with sudo"))
+    replace(file, &before, &after).map_err(|why| format!("{name}: {why}"))
+}
+
+/// Reads a hosts file. Lists of blocked hosts have a few megabytes.
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    if fs::metadata(file)?.file_type().is_file() {
+        let mut bytes = Vec::new();
+        let read = fs::File::open(file)?.take(LIMIT + 1).read_to_end(&mut bytes)?;
+        return if read as u64 > LIMIT { Err(io::Error::other("it is larger than 64 MiB")) } else { Ok(bytes) };
+    }
+    Err(io::Error::other("it is not a regular file"))
 }

@@ -6,6 +6,7 @@ pub mod exec;
 pub mod hosts;
 pub mod probe;
 pub mod remote;
+mod replace;
 mod report;
 pub mod serve;
 pub mod trust;

@@ -16,6 +16,7 @@ mod expect;
 mod faults;
 mod golden;
 mod h2;
+mod hosts;
 mod http;
 mod language;
 mod outbox;
