@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::certificates::{self, CertificateError};
+use crate::certificates::{self, CertificateError, Certificates};
 use crate::clock::{Clock, wall_clock};
 use crate::config::{Config, DEFAULT_LISTEN};
 use crate::courier::{self, Courier, CourierSettings};
@@ -97,12 +98,10 @@ pub enum StartError {
 impl Sandbox {
     /// Starts a sandbox. When this returns, it is ready.
     pub async fn start(config: Config) -> Result<Sandbox, StartError> {
-        let fixtures = Fixtures::load(config.fixtures.as_deref())?;
-        let mut extra_roots = Vec::new();
-        for file in &config.postback_ca {
-            extra_roots.extend(courier::read_roots(file).map_err(StartError::Setting)?);
-        }
-        let certificates = certificates::open(&config.certs, &wanted_hosts(&config), wall_clock())?;
+        // On a thread of its own: a lock or a FIFO can make it wait, and signals must be heard meanwhile.
+        let reading = tokio::task::spawn_blocking(move || Files::read(&config).map(|files| (config, files)));
+        let read = reading.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let (config, Files { fixtures, extra_roots, certificates }) = read?;
         let expires = certificates.expires();
         let acceptor = tls::acceptor(certificates.chain, certificates.key)
             .map_err(|error| StartError::Tls { folder: config.certs.clone(), error })?;
@@ -209,6 +208,25 @@ impl Sandbox {
             // A task that panicked has said so already; the others are still waited for.
             let _ = task.await;
         }
+    }
+}
+
+/// The files that a start reads.
+struct Files {
+    fixtures: Fixtures,
+    extra_roots: Vec<CertificateDer<'static>>,
+    certificates: Certificates,
+}
+
+impl Files {
+    fn read(config: &Config) -> Result<Files, StartError> {
+        let fixtures = Fixtures::load(config.fixtures.as_deref())?;
+        let mut extra_roots = Vec::new();
+        for file in &config.postback_ca {
+            extra_roots.extend(courier::read_roots(file).map_err(StartError::Setting)?);
+        }
+        let certificates = certificates::open(&config.certs, &wanted_hosts(config), wall_clock())?;
+        Ok(Files { fixtures, extra_roots, certificates })
     }
 }
 

@@ -95,14 +95,22 @@ pub(super) fn run(exec: Exec) -> ExitCode {
 }
 
 async fn around(exec: Exec) -> ExitCode {
-    let signals = match Signals::listen() {
+    let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => return fail(1, &format!("signals cannot be listened to: {error}")),
     };
-    let sandbox = match Sandbox::start(exec.config.clone()).await {
+    let started = tokio::select! {
+        started = Sandbox::start(exec.config.clone()) => started,
+        // The start may wait for a file on a thread that nothing else ends.
+        code = signals.code_of_next() => std::process::exit(code),
+    };
+    let sandbox = match started {
         Ok(sandbox) => sandbox,
         Err(error) => return fail(serve::exit_code(&error), &error.to_string()),
     };
+    for notice in &sandbox.facts().notices {
+        say(notice);
+    }
     if let Some(file) = &exec.config.ready_file
         && let Err(error) = serve::write_ready_file(file, sandbox.facts())
     {
@@ -216,6 +224,19 @@ impl Signals {
             _ = int.recv() => Signal::INT,
             _ = quit.recv() => Signal::QUIT,
         }
+    }
+
+    /// Waits for the next one, and returns the exit code for a program that it ends.
+    #[cfg(unix)]
+    async fn code_of_next(&mut self) -> i32 {
+        128 + self.next().await.as_raw()
+    }
+
+    #[cfg(not(unix))]
+    async fn code_of_next(&mut self) -> i32 {
+        // An error would mean that Ctrl-C cannot be heard: then it ends the program by itself.
+        let _ = tokio::signal::ctrl_c().await;
+        130
     }
 
     /// Waits for the command. A terminal sends Ctrl-C to it as well, so that is not passed on from there.

@@ -33,18 +33,23 @@ fn allow_many_connections() {
 }
 
 async fn serve(config: Config) -> ExitCode {
+    let mut end = match End::listen() {
+        Ok(end) => end,
+        Err(error) => return fail(1, &format!("signals cannot be listened to: {error}")),
+    };
     let (quiet, format, ready_file) = (config.quiet, config.log, config.ready_file.clone());
     if let Some(file) = &ready_file
         && let Err(error) = forget_ready_file(file)
     {
         return fail(2, &format!("{}: cannot be written: {error}; name another with --ready-file", file.display()));
     }
-    let mut end = match End::listen() {
-        Ok(end) => end,
-        Err(error) => return fail(1, &format!("signals cannot be listened to: {error}")),
-    };
     let seed = config.seed;
-    let sandbox = match Sandbox::start(config).await {
+    let started = tokio::select! {
+        started = Sandbox::start(config) => started,
+        // The start may wait for a file on a thread that nothing else ends.
+        code = end.asked_for() => std::process::exit(code),
+    };
+    let sandbox = match started {
         Ok(sandbox) => sandbox,
         Err(error) => return fail(exit_code(&error), &error.to_string()),
     };
@@ -93,19 +98,20 @@ struct End {
 }
 
 impl End {
-    /// Listens from now on. Before anybody is told that the sandbox is ready: who ends it at once is heard too.
+    /// Listens from now on. The first thing of all: a start may wait, and process 1 of a container is not ended by a
+    /// signal that nobody listens to.
     #[cfg(unix)]
     fn listen() -> io::Result<End> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(End { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// Returns when it is asked for.
+    /// Returns when it is asked for, with the exit code for a program that the signal ends.
     #[cfg(unix)]
-    async fn asked_for(&mut self) {
+    async fn asked_for(&mut self) -> i32 {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => 130,
+            _ = self.terminate.recv() => 143,
         }
     }
 
@@ -115,9 +121,10 @@ impl End {
     }
 
     #[cfg(not(unix))]
-    async fn asked_for(&mut self) {
+    async fn asked_for(&mut self) -> i32 {
         // An error would mean that Ctrl-C cannot be heard: then it ends the program by itself.
         let _ = tokio::signal::ctrl_c().await;
+        130
     }
 }
 
