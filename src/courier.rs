@@ -3,7 +3,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -78,13 +78,22 @@ impl fmt::Debug for Courier {
     }
 }
 
+/// The largest file of `--postback-ca`.
+const ROOTS_LIMIT: u64 = 4 * 1024 * 1024;
+
 /// Reads the roots of `--postback-ca`; the error is a sentence that names the file.
 pub fn read_roots(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let wrong = |why: String| {
         let file = file.display();
         format!("{file}: {why}; give --postback-ca a file of certificates in PEM")
     };
-    let pem = std::fs::read(file).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    // It may be a FIFO, such as that of `<(cat a.pem b.pem)`, so its size is known at the end only.
+    let mut pem = Vec::new();
+    let read = std::fs::File::open(file).and_then(|file| file.take(ROOTS_LIMIT + 1).read_to_end(&mut pem));
+    let read = read.map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    if read as u64 > ROOTS_LIMIT {
+        return Err(wrong("is larger than 4 MiB".into()));
+    }
     let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let roots = roots.map_err(|error| wrong(format!("is not PEM: {error}")))?;
     if roots.is_empty() {

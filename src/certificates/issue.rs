@@ -1,7 +1,7 @@
 //! Issuing: the CA, constrained to the names it serves, and leaves from it. Nothing is read or written here.
 
 use std::net::IpAddr;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, Error, ExtendedKeyUsagePurpose,
@@ -17,6 +17,10 @@ const DAY: Duration = Duration::from_secs(86_400);
 const LEAF_LIFE: Duration = DAY.saturating_mul(396);
 const CA_LIFE: Duration = DAY.saturating_mul(3650);
 
+/// The first moment at which certificates are issued, 2026-01-01: an earlier clock is wrong.
+const EARLIEST: Duration = Duration::from_secs(1_767_225_600);
+/// The last moment at which certificates are issued, 2200-01-01: dates have four digits for the year, and a CA lives for ten.
+pub(super) const LATEST: Duration = Duration::from_secs(7_258_118_400);
 /// The only host whose e-mail addresses the CA may sign for.
 const NO_MAIL: &str = "kpay-sandbox.invalid";
 
@@ -92,8 +96,10 @@ impl Wanted<'_> {
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::OrganizationName, "kpay-sandbox");
         params.distinguished_name.push(DnType::CommonName, name);
-        params.not_before = (self.now - DAY).into();
-        params.not_after = (self.now - DAY + life).into();
+        // No client with a right clock takes a certificate that is dated by a clock which has not been set yet.
+        let from = self.now.max(UNIX_EPOCH + EARLIEST) - DAY;
+        params.not_before = from.into();
+        params.not_after = (from + life).into();
         params
     }
 }
@@ -102,6 +108,31 @@ impl Wanted<'_> {
 pub(super) fn end_of(der: &[u8]) -> Option<jiff::Timestamp> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     jiff::Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
+}
+
+/// The first and the last moment of a certificate; `None` when it cannot be read.
+pub(super) fn dates(der: &[u8]) -> Option<(SystemTime, SystemTime)> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let validity = certificate.validity();
+    let moment = |seconds| jiff::Timestamp::from_second(seconds).ok().map(SystemTime::from);
+    Some((moment(validity.not_before.timestamp())?, moment(validity.not_after.timestamp())?))
+}
+
+/// Returns true if clients that trust a CA refuse its certificates for names that it does not list.
+pub(super) fn is_limited(ca: &[u8]) -> bool {
+    let Ok((_, ca)) = X509Certificate::from_der(ca) else { return false };
+    let Ok(Some(constraints)) = ca.name_constraints() else { return false };
+    let permitted: Vec<_> = constraints.value.permitted_subtrees.iter().flatten().map(|tree| &tree.base).collect();
+    let listed = |kind: fn(&GeneralName<'_>) -> bool| permitted.iter().any(|name| kind(name));
+    let names = listed(|name| matches!(name, GeneralName::DNSName(_)));
+    let addresses = listed(|name| matches!(name, GeneralName::IPAddress(_)));
+    // The empty name and the empty mask permit everything.
+    let all = listed(|name| match name {
+        GeneralName::DNSName(name) => name.trim_matches('.').is_empty(),
+        GeneralName::IPAddress(address) => address[address.len() / 2..].iter().all(|byte| *byte == 0),
+        _ => false,
+    });
+    constraints.critical && names && addresses && !all
 }
 
 /// Returns true if clients that trust a CA take its certificates for TLS servers only, and for no e-mail address.

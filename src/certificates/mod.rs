@@ -4,31 +4,25 @@
 mod files;
 mod hosts;
 mod issue;
+mod judge;
+mod lock;
 
 pub use hosts::{check_host, names};
 pub use issue::CA_NAME;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustls::RootCertStore;
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::sign::CertifiedKey;
-use rustls::{CertificateError as Refusal, Error as TlsError};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::tls;
-use files::{pem, read, tighten, write};
-use hosts::NAMES;
-use issue::{Pair, Wanted, end_of, is_for_tls_servers_only, is_ours};
-
-/// What has less than this left is renewed.
-const RENEW_BEFORE: Duration = Duration::from_secs(30 * 86_400);
+pub(crate) use files::read;
+use files::{pem, tighten, write};
+use issue::{LATEST, Pair, Wanted, end_of, is_for_tls_servers_only, is_ours};
+use judge::shown;
+use lock::Lock;
 
 /// What the folder holds.
 #[derive(Debug)]
@@ -83,6 +77,28 @@ pub enum CertificateError {
     /// A file is somebody else's certificate, which is not replaced.
     #[error("{} is not a certificate of kpay-sandbox's, so it is not replaced; choose another folder with --certs", .0.display())]
     Foreign(PathBuf),
+    /// A key or a bundle has no certificate of ours beside it, so it is not replaced.
+    #[error("{} has no certificate of kpay-sandbox beside it, so it is not replaced. Choose another folder with --certs, or delete it", .0.display())]
+    Unknown(PathBuf),
+    /// Another program holds the folder's lock.
+    #[error("{} has been held for 10 s by {holder}. End that program, or choose another folder with --certs", .path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// The program.
+        holder: String,
+    },
+    /// The CA would be replaced only because of a clock that is probably wrong.
+    #[error("{}: {doubt}. Set the clock; if it is right, delete the file to have a new CA made", .path.display())]
+    Clock {
+        /// The CA's file.
+        path: PathBuf,
+        /// The clock's time and the CA's dates.
+        doubt: String,
+    },
+    /// No certificate can be dated by this clock.
+    #[error("this machine's clock says {0}, which is beyond what certificates can be made for. Set the clock")]
+    FarFuture(String),
     /// A host cannot stand in a certificate.
     #[error("{0}")]
     Host(String),
@@ -101,10 +117,13 @@ pub fn open(folder: &Path, hosts: &[String], now: SystemTime) -> Result<Certific
     for host in hosts {
         check_host(host).map_err(CertificateError::Host)?;
     }
+    if now > UNIX_EPOCH + LATEST {
+        return Err(CertificateError::FarFuture(shown(now)));
+    }
     let folder = Folder { path: folder, names: names(hosts), now };
     // The usual case takes no lock and writes nothing, so the folder may be read-only.
     let mut found = match folder.look()? {
-        Stored::Good(found) if folder.bundled(&found.ca) => found,
+        Stored::Good(found) if folder.bundled(&found.ca)? => found,
         Stored::Good(mut found) => {
             match folder.locked(|| folder.write_bundle(&found.ca)) {
                 Ok(notice) => found.notices.extend(notice),
@@ -112,22 +131,32 @@ pub fn open(folder: &Path, hosts: &[String], now: SystemTime) -> Result<Certific
             }
             found
         }
-        Stored::Bad(_) => folder.locked(|| folder.make())?,
+        Stored::Bad(_) => {
+            folder.refuse_foreign()?;
+            folder.locked(|| folder.make())?
+        }
     };
+    let file = found.ca_file.display();
+    if let Some(doubt) = folder.clock_doubt(&found.ca) {
+        let notice = format!("{file}: {doubt}. Set the clock: until then clients refuse the certificate");
+        found.notices.insert(0, notice);
+    }
     if is_ours(&found.ca) && !is_for_tls_servers_only(&found.ca) {
         found.notices.push(format!(
-            "{}: this CA of an earlier version can also sign for e-mail and code. For one that signs for TLS servers only, delete the file, start again, and trust the new CA",
-            found.ca_file.display()
+            "{file}: this CA of an earlier version can also sign for e-mail and code. For one that signs for TLS servers only, delete the file, start again, and trust the new CA"
         ));
     }
-    found.notices.extend(["ca.key", "server.key"].iter().filter_map(|key| tighten(&folder.file(key))));
+    for key in ["ca.key", "server.key"] {
+        found.notices.extend(tighten(&folder.file(key))?);
+    }
     Ok(found)
 }
 
 /// What is wrong with a folder, in words that follow "the CA in ca.pem"; nothing is changed.
 pub fn complaint(folder: &Path, now: SystemTime) -> Result<Option<String>, CertificateError> {
-    Ok(match (Folder { path: folder, names: names(&[]), now }).look()? {
-        Stored::Good(_) => None,
+    let folder = Folder { path: folder, names: names(&[]), now };
+    Ok(match folder.look()? {
+        Stored::Good(found) => folder.clock_doubt(&found.ca).map(|doubt| format!("does not fit the time: {doubt}")),
         Stored::Bad(why) => Some(why),
     })
 }
@@ -190,7 +219,7 @@ impl Folder<'_> {
         let (Some(key), false) = (key, chain.is_empty()) else {
             return Ok(Stored::Bad("has no server certificate".into()));
         };
-        if let Some(why) = self.complaint(&ca, &chain, &key) {
+        if let Some(why) = self.judge(&ca, &chain, &key) {
             return Ok(Stored::Bad(why));
         }
         Ok(Stored::Good(self.certificates(ca, chain, key)))
@@ -206,61 +235,14 @@ impl Folder<'_> {
         Certificates { ca_file, bundle_file, ca, chain, key, notices: Vec::new() }
     }
 
-    /// Why a client that trusts the CA, and only it, would refuse the leaf for one of the names, now or
-    /// before the next renewal is due.
-    fn complaint(
-        &self,
-        ca: &CertificateDer<'static>,
-        chain: &[CertificateDer<'static>],
-        key: &PrivateKeyDer<'static>,
-    ) -> Option<String> {
-        let pair = CertifiedKey::from_der(chain.to_vec(), key.clone_key(), &tls::provider());
-        if pair.and_then(|pair| pair.keys_match()).is_err() {
-            return Some("has a server certificate that does not match its key".into());
-        }
-        let mut roots = RootCertStore::empty();
-        let added = roots.add(ca.clone());
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), tls::provider()).build();
-        let (Ok(()), Ok(verifier)) = (added, verifier) else {
-            return Some("is damaged".into());
-        };
-        let verify = |leaf: &CertificateDer<'_>, name: &str, at: SystemTime| {
-            let at = UnixTime::since_unix_epoch(at.duration_since(UNIX_EPOCH).unwrap_or_default());
-            let name = ServerName::try_from(name).map_err(|_| Refusal::NotValidForName)?;
-            verifier.verify_server_cert(leaf, &chain[1..], &name, &[], at)
-        };
-        for at in [self.now, self.now + RENEW_BEFORE] {
-            // A root's own dates are not looked at, so the CA is also judged as if it were a leaf: it is
-            // refused in any case, but for its dates first.
-            if let Err(error) = verify(ca, NAMES[0], at)
-                && let Some(why) = outdated(&error)
-            {
-                return Some(why.into());
-            }
-            for name in &self.names {
-                if let Err(error) = verify(&chain[0], name, at) {
-                    return Some(match (outdated(&error), error) {
-                        (Some(_), _) => "has a server certificate that is out of date".into(),
-                        (_, TlsError::InvalidCertificate(Refusal::UnknownIssuer | Refusal::BadSignature)) => {
-                            "does not match its key or its server certificate".into()
-                        }
-                        _ => format!("does not cover '{name}'"),
-                    });
-                }
-            }
-        }
-        None
-    }
-
     /// Does something while no other process writes to the folder, which is made if need be.
     fn locked<T>(&self, work: impl FnOnce() -> Result<T, CertificateError>) -> Result<T, CertificateError> {
         let at = |path: PathBuf| |error| CertificateError::Io { path, error };
         fs::create_dir_all(self.path).map_err(at(self.path.into()))?;
-        let path = self.file(".lock");
-        let lock = File::create(&path).and_then(|file| file.lock().map(|()| file));
-        let _lock = lock.map_err(at(path))?;
+        let _lock = Lock::take(&self.file(".lock"))?;
         let ignore = self.file(".gitignore");
-        if !ignore.exists() {
+        // A link that leads nowhere is there as well: git reads the file, this program does not.
+        if fs::symlink_metadata(&ignore).is_err() {
             write(&ignore, b"*\n", 0o644)?;
         }
         work()
@@ -273,12 +255,14 @@ impl Folder<'_> {
             Stored::Good(found) => return Ok(found),
             Stored::Bad(why) => why,
         };
-        self.refuse_foreign()?;
         let old = self.read_certificates("ca.pem")?.into_iter().next();
         let ca_key = self.read_key("ca.key")?;
         let first = old.is_none() && ca_key.is_none() && !self.file("server.pem").exists();
         let file = self.file("ca.pem").display().to_string();
         if let Some(ca) = &old {
+            if let Some(doubt) = self.clock_doubt(ca) {
+                return Err(CertificateError::Clock { path: self.file("ca.pem"), doubt });
+            }
             match self.renew(ca, ca_key.as_ref())? {
                 Renewal::Done(leaf) => {
                     let notice = format!("certificate renewed; the CA in {file} stays, so clients need nothing");
@@ -309,14 +293,14 @@ impl Folder<'_> {
             return Ok(Renewal::Impossible("cannot sign: its key is damaged".into()));
         };
         let (leaf, key) = self.wanted().leaf(&issuer).map_err(self.making())?;
-        let Some(reason) = self.complaint(ca, std::slice::from_ref(&leaf), &key) else {
+        let Some(reason) = self.judge(ca, std::slice::from_ref(&leaf), &key) else {
             return Ok(Renewal::Done((leaf, key)));
         };
         // A client refuses a leaf as a whole: to tell for which name, each gets one of its own.
         for name in &self.names {
             let single = Folder { path: self.path, names: vec![name.clone()], now: self.now };
             let (leaf, key) = single.wanted().leaf(&issuer).map_err(self.making())?;
-            if let Some(why) = single.complaint(ca, &[leaf], &key) {
+            if let Some(why) = single.judge(ca, &[leaf], &key) {
                 return Ok(Renewal::Impossible(why));
             }
         }
@@ -327,9 +311,10 @@ impl Folder<'_> {
         let (ca, ca_key) = self.wanted().ca().map_err(self.making())?;
         let issuer = self.wanted().issuer(&ca_key).map_err(self.making())?;
         let leaf = self.wanted().leaf(&issuer).map_err(self.making())?;
-        // The key first: after a crash between the two they do not match, which the next start sees.
-        write(&self.file("ca.key"), pem("PRIVATE KEY", ca_key.secret_der()).as_bytes(), 0o600)?;
+        // After a crash between the two they do not match, which the next start sees. The certificate comes first: it
+        // shows that a key beside it is ours.
         write(&self.file("ca.pem"), pem("CERTIFICATE", &ca).as_bytes(), 0o644)?;
+        write(&self.file("ca.key"), pem("PRIVATE KEY", ca_key.secret_der()).as_bytes(), 0o600)?;
         Ok((ca, leaf))
     }
 
@@ -344,7 +329,7 @@ impl Folder<'_> {
         write(&self.file("server.pem"), pem("CERTIFICATE", &leaf).as_bytes(), 0o644)?;
         let mut found = self.certificates(ca, vec![leaf], key);
         found.notices.push(notice);
-        if !self.bundled(&found.ca) {
+        if !self.bundled(&found.ca)? {
             found.notices.extend(self.write_bundle(&found.ca)?);
         }
         Ok(found)
@@ -361,17 +346,29 @@ impl Folder<'_> {
 
     /// Somebody may have named a folder with certificates of their own: those are not overwritten.
     fn refuse_foreign(&self) -> Result<(), CertificateError> {
+        let mut certificates = 0;
         for name in ["ca.pem", "server.pem"] {
-            if self.read_certificates(name)?.first().is_some_and(|der| !is_ours(der)) {
+            let found = self.read_certificates(name)?;
+            certificates += found.len();
+            if found.first().is_some_and(|der| !is_ours(der)) {
                 return Err(CertificateError::Foreign(self.file(name)));
+            }
+        }
+        for name in ["ca.key", "server.key", "bundle.pem"] {
+            if certificates == 0 && read(&self.file(name))?.is_some() {
+                return Err(CertificateError::Unknown(self.file(name)));
             }
         }
         Ok(())
     }
 
-    fn bundled(&self, ca: &CertificateDer<'_>) -> bool {
-        let bundle = fs::read_to_string(self.file("bundle.pem"));
-        bundle.is_ok_and(|bundle| bundle.contains(&pem("CERTIFICATE", ca)))
+    fn bundled(&self, ca: &CertificateDer<'_>) -> Result<bool, CertificateError> {
+        match read(&self.file("bundle.pem")) {
+            Ok(Some(bundle)) => Ok(String::from_utf8_lossy(&bundle).contains(&pem("CERTIFICATE", ca))),
+            // One that cannot be read is written anew, and the error then says why not.
+            Ok(None) | Err(CertificateError::Io { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn write_bundle(&self, ca: &CertificateDer<'_>) -> Result<Option<String>, CertificateError> {
@@ -383,18 +380,5 @@ impl Folder<'_> {
         write(&file, bundle.as_bytes(), 0o644)?;
         let notice = format!("{} holds this CA only: the system's roots cannot be read", file.display());
         Ok(roots.is_empty().then_some(notice))
-    }
-}
-
-/// What a refusal says about dates, if it is about dates.
-fn outdated(error: &TlsError) -> Option<&'static str> {
-    match error {
-        TlsError::InvalidCertificate(Refusal::Expired | Refusal::ExpiredContext { .. }) => {
-            Some("has expired, or will within 30 days")
-        }
-        TlsError::InvalidCertificate(Refusal::NotValidYet | Refusal::NotValidYetContext { .. }) => {
-            Some("is not valid yet by this machine's clock")
-        }
-        _ => None,
     }
 }

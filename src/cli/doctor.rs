@@ -143,7 +143,11 @@ fn folder(doctor: &Doctor) -> Finding {
     };
     if doctor.fix {
         return match certificates::open(&doctor.certs, &[], wall_clock()) {
-            Ok(made) => Good(format!("{why}: mended; {}", made.notices.join("; "))),
+            // Nothing but the clock can be wrong with what is open now, and that is not ours to set.
+            Ok(made) => match certificates::complaint(&doctor.certs, wall_clock()) {
+                Ok(None) => Good(format!("{why}: mended; {}", made.notices.join("; "))),
+                _ => Wrong(why, made.notices.join("; ")),
+            },
             Err(error) => Wrong(why, error.to_string()),
         };
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::fail;
 use crate::config::Config;
+use crate::environment::write_new;
 use crate::log::{self, LogFormat, Writing};
 use crate::sandbox::{Facts, Sandbox, StartError};
 
@@ -179,6 +180,6 @@ pub(super) fn write_ready_file(file: &Path, facts: &Facts) -> io::Result<()> {
     let mut name = file.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}", std::process::id()));
     let unfinished = file.with_file_name(name);
-    fs::write(&unfinished, format!("{}\n", ready_facts(facts)))?;
+    write_new(&unfinished, format!("{}\n", ready_facts(facts)).as_bytes())?;
     fs::rename(&unfinished, file)
 }

@@ -2,6 +2,7 @@
 //! there. The CA vouches for the sandbox's names only, so trusting it endangers no other site.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -10,6 +11,7 @@ use clap::Args;
 use super::fail;
 use crate::certificates;
 use crate::clock::wall_clock;
+use crate::environment::write_new;
 use crate::log::say;
 
 /// Which CA, and where to.
@@ -81,7 +83,7 @@ impl Store {
     fn set(&self, ca: &Path, wanted: bool) -> Result<String, String> {
         let file = self.folder.join(format!("{NAME}.crt"));
         let changed = if wanted {
-            fs::copy(ca, &file).map(drop)
+            copy(ca, &file)
         } else {
             match fs::remove_file(&file) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
@@ -102,6 +104,15 @@ impl Store {
             false => format!("{}: the system no longer has it", file.display()),
         })
     }
+}
+
+/// Copies the CA. A link in its place is replaced, and what it points to stays as it is.
+fn copy(ca: &Path, file: &Path) -> io::Result<()> {
+    let pem = certificates::read(ca).map_err(io::Error::other)?;
+    let pem = pem.ok_or_else(|| io::Error::other(format!("{} is not there", ca.display())))?;
+    write_new(file, &pem)?;
+    // Every user's programs read it, whatever umask the file was made with.
+    fs::set_permissions(file, fs::metadata(ca)?.permissions())
 }
 
 /// Runs a command; what it said when it failed.

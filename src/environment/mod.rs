@@ -5,12 +5,13 @@ mod format;
 mod truststore;
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use crate::certificates;
 pub use format::Format;
 
 /// What the variables are made from.
@@ -105,23 +106,41 @@ impl Surroundings {
     /// Writes what the variables name: PHP's ini file, Java's trust store, Node's preload.
     pub fn write_tools(&self) -> io::Result<()> {
         let tools = self.tools();
-        fs::create_dir_all(tools.join("php"))?;
+        let php = tools.join("php");
+        for folder in [&tools, &php] {
+            // A cloned repository can ship links, which would lead these files elsewhere.
+            if folder.is_symlink() {
+                let folder = folder.display();
+                return Err(io::Error::other(format!("{folder} is a symbolic link, and links are not followed")));
+            }
+            fs::create_dir_all(folder)?;
+        }
         let bundle = self.bundle.display();
         let ini = format!("curl.cainfo=\"{bundle}\"\nopenssl.cafile=\"{bundle}\"\n");
-        write_if_new(&tools.join("php/kpay-sandbox.ini"), ini.as_bytes())?;
+        write_if_new(&php.join("kpay-sandbox.ini"), ini.as_bytes())?;
         write_if_new(&tools.join("intercept.cjs"), include_bytes!("intercept.cjs"))?;
-        let roots: Vec<CertificateDer<'_>> =
-            CertificateDer::pem_file_iter(&self.bundle).map_err(io::Error::other)?.filter_map(Result::ok).collect();
+        let pem = certificates::read(&self.bundle).map_err(io::Error::other)?;
+        let pem = pem.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{bundle} is not there")))?;
+        let roots: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect();
         write_if_new(&tools.join("truststore.jks"), &truststore::jks(&roots, STOREPASS))
     }
 }
 
-/// Whole or not at all: another program may be reading it.
+/// Replaces a file as a whole, unless it has the content already: another program may be reading it.
 fn write_if_new(file: &Path, content: &[u8]) -> io::Result<()> {
-    if fs::read(file).is_ok_and(|found| found == content) {
+    if certificates::read(file).map_err(io::Error::other)?.is_some_and(|found| found == content) {
         return Ok(());
     }
     let unfinished = file.with_extension(format!("{}.new", std::process::id()));
-    fs::write(&unfinished, content)?;
+    write_new(&unfinished, content)?;
     fs::rename(&unfinished, file)
+}
+
+/// Writes a temporary file: one left over from a crash is replaced, and no link is followed.
+pub(crate) fn write_new(file: &Path, content: &[u8]) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::OpenOptions::new().write(true).create_new(true).open(file)?.write_all(content)
 }

@@ -14,6 +14,7 @@ mod control;
 mod exec;
 mod expect;
 mod faults;
+mod folder;
 mod golden;
 mod h2;
 mod hosts;
