@@ -8,6 +8,8 @@
 #[path = "../tests/it/core.rs"]
 #[allow(dead_code, reason = "shared with the tests, which use more of it")]
 mod core;
+#[cfg(unix)]
+mod folder;
 #[path = "../tests/it/harness.rs"]
 #[allow(dead_code, reason = "shared with the tests, which use more of it")]
 mod harness;

@@ -16,7 +16,7 @@ type Target = Box<dyn FnMut(&[u8])>;
 /// A target's name, and what makes one.
 type Named = (&'static str, fn() -> Target);
 
-pub(crate) const ALL: [Named; 8] = [
+pub(crate) const ALL: [Named; 9] = [
     ("body", body),
     ("scenario", scenario),
     ("url", url),
@@ -25,12 +25,26 @@ pub(crate) const ALL: [Named; 8] = [
     ("form", form),
     ("control", control),
     ("world", world),
+    ("certs", certs),
 ];
 
 /// Calls, settlements, time, deliveries, resets and saved states, held against a model.
 fn world() -> Target {
     let mut world = World::new();
     Box::new(move |input| world.live(input))
+}
+
+/// A certificate folder: refused with a sentence, or opened with certificates that a client takes.
+#[cfg(unix)]
+fn certs() -> Target {
+    let folders = crate::folder::Folders::new();
+    Box::new(move |input| folders.open(input))
+}
+
+/// Links, FIFOs and modes are Unix's.
+#[cfg(not(unix))]
+fn certs() -> Target {
+    Box::new(|_| {})
 }
 
 /// A request's body, to the core.
