@@ -1,17 +1,18 @@
 //! Owns the certificate folder: a CA of this installation's own, a leaf from it, and the bundle for
 //! tools whose setting replaces the system's roots. Made on the first run, renewed when due.
 
+mod error;
 mod files;
 mod hosts;
 mod issue;
 mod judge;
 mod lock;
 
+pub use error::CertificateError;
 pub use hosts::{check_host, names};
 pub use issue::CA_NAME;
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -20,7 +21,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 pub(crate) use files::read;
 use files::{pem, tighten, write};
-use issue::{LATEST, Pair, Wanted, end_of, is_for_tls_servers_only, is_ours};
+use issue::{LATEST, Pair, Wanted, end_of, is_for_tls_servers_only, is_limited, is_ours};
 use judge::shown;
 use lock::Lock;
 
@@ -42,74 +43,15 @@ pub struct Certificates {
 }
 
 impl Certificates {
+    /// Returns true if the CA can sign for the names that it lists only, so that trusting it endangers no other site.
+    pub fn is_limited(&self) -> bool {
+        is_limited(&self.ca)
+    }
+
     /// The end of the server's certificate, for people; empty when it cannot be read, which the TLS library says too.
     pub fn expires(&self) -> String {
         self.chain.first().and_then(|leaf| end_of(leaf)).map_or_else(String::new, |end| end.to_string())
     }
-}
-
-fn remedy(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room there",
-        _ => "make it accessible to this user",
-    }
-}
-
-/// Why there is no certificate to serve with.
-#[derive(Debug, thiserror::Error)]
-pub enum CertificateError {
-    /// A file or the folder cannot be read or written.
-    #[error("{}: {error}; {}, or choose another folder with --certs", .path.display(), remedy(.error))]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// What the system says.
-        error: io::Error,
-    },
-    /// A file holds what it should not.
-    #[error("{}: {what}; delete it to have it made again, or choose another folder with --certs", .path.display())]
-    Content {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong with it.
-        what: &'static str,
-    },
-    /// A file is somebody else's certificate, which is not replaced.
-    #[error("{} is not a certificate of kpay-sandbox's, so it is not replaced; choose another folder with --certs", .0.display())]
-    Foreign(PathBuf),
-    /// A key or a bundle has no certificate of ours beside it, so it is not replaced.
-    #[error("{} has no certificate of kpay-sandbox beside it, so it is not replaced. Choose another folder with --certs, or delete it", .0.display())]
-    Unknown(PathBuf),
-    /// Another program holds the folder's lock.
-    #[error("{} has been held for 10 s by {holder}. End that program, or choose another folder with --certs", .path.display())]
-    Locked {
-        /// The lock file.
-        path: PathBuf,
-        /// The program.
-        holder: String,
-    },
-    /// The CA would be replaced only because of a clock that is probably wrong.
-    #[error("{}: {doubt}. Set the clock; if it is right, delete the file to have a new CA made", .path.display())]
-    Clock {
-        /// The CA's file.
-        path: PathBuf,
-        /// The clock's time and the CA's dates.
-        doubt: String,
-    },
-    /// No certificate can be dated by this clock.
-    #[error("this machine's clock says {0}, which is beyond what certificates can be made for. Set the clock")]
-    FarFuture(String),
-    /// A host cannot stand in a certificate.
-    #[error("{0}")]
-    Host(String),
-    /// The library refuses to make a certificate.
-    #[error("{}: no certificate could be made for it ({error}); choose other hosts", .path.display())]
-    Making {
-        /// The folder.
-        path: PathBuf,
-        /// Why.
-        error: rcgen::Error,
-    },
 }
 
 /// Opens the folder, making or renewing what is needed to serve the usual names and `hosts` at `now`.
@@ -152,12 +94,24 @@ pub fn open(folder: &Path, hosts: &[String], now: SystemTime) -> Result<Certific
     Ok(found)
 }
 
+/// What is wrong with a folder.
+#[derive(Debug)]
+pub struct Complaint {
+    /// The words that follow "the CA in ca.pem".
+    pub why: String,
+    /// The machine's clock is probably what is wrong.
+    pub by_clock: bool,
+}
+
 /// What is wrong with a folder, in words that follow "the CA in ca.pem"; nothing is changed.
-pub fn complaint(folder: &Path, now: SystemTime) -> Result<Option<String>, CertificateError> {
+pub fn complaint(folder: &Path, now: SystemTime) -> Result<Option<Complaint>, CertificateError> {
     let folder = Folder { path: folder, names: names(&[]), now };
     Ok(match folder.look()? {
-        Stored::Good(found) => folder.clock_doubt(&found.ca).map(|doubt| format!("does not fit the time: {doubt}")),
-        Stored::Bad(why) => Some(why),
+        Stored::Good(found) => {
+            let doubt = folder.clock_doubt(&found.ca);
+            doubt.map(|doubt| Complaint { why: format!("does not fit the time: {doubt}"), by_clock: true })
+        }
+        Stored::Bad(why) => Some(Complaint { why, by_clock: false }),
     })
 }
 

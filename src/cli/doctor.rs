@@ -138,16 +138,18 @@ fn folder(doctor: &Doctor) -> Finding {
     let complaint = certificates::complaint(&doctor.certs, wall_clock());
     let why = match complaint {
         Ok(None) => return Good(format!("{folder}: the CA and its certificate are good for the next 30 days")),
-        Ok(Some(why)) => format!("{folder}: the CA in ca.pem {why}"),
+        Ok(Some(complaint)) => {
+            let why = format!("{folder}: the CA in ca.pem {}", complaint.why);
+            if complaint.by_clock {
+                return Wrong(why, "set this machine's clock".into());
+            }
+            why
+        }
         Err(error) => error.to_string(),
     };
     if doctor.fix {
         return match certificates::open(&doctor.certs, &[], wall_clock()) {
-            // Nothing but the clock can be wrong with what is open now, and that is not ours to set.
-            Ok(made) => match certificates::complaint(&doctor.certs, wall_clock()) {
-                Ok(None) => Good(format!("{why}: mended; {}", made.notices.join("; "))),
-                _ => Wrong(why, made.notices.join("; ")),
-            },
+            Ok(made) => Good(format!("{why}: mended; {}", made.notices.join("; "))),
             Err(error) => Wrong(why, error.to_string()),
         };
     }

@@ -46,7 +46,14 @@ const STORES: [(&str, &[&str]); 3] = [
 pub(super) fn run(trust: &Trust, wanted: bool) -> ExitCode {
     // Nobody who takes a CA away wants a new one made.
     let ca = match wanted.then(|| certificates::open(&trust.certs, &[], wall_clock())) {
-        Some(Ok(found)) => found.ca_file,
+        Some(Ok(found)) if found.is_limited() => found.ca_file,
+        Some(Ok(found)) => {
+            let file = found.ca_file.display();
+            return fail(
+                2,
+                &format!("{file} can sign for every name, so it is not trusted. Choose another folder with --certs"),
+            );
+        }
         Some(Err(error)) => return fail(2, &error.to_string()),
         None => trust.certs.join("ca.pem"),
     };

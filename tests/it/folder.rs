@@ -210,6 +210,28 @@ fn a_ca_of_our_name_without_name_constraints_is_not_used() {
 }
 
 #[test]
+fn trust_refuses_a_ca_of_somebody_else_that_can_sign_for_every_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let certs = folder.path().join("certs");
+    fs::create_dir(&certs).unwrap();
+    fs::create_dir(folder.path().join("store")).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    fs::write(certs.join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    let issuer = rcgen::Issuer::new(params, key);
+    let (names, leaf_key) = (kpay_sandbox::certificates::names(&[]), KeyPair::generate().unwrap());
+    let leaf = CertificateParams::new(names).unwrap().signed_by(&leaf_key, &issuer).unwrap();
+    fs::write(certs.join("server.pem"), leaf.pem()).unwrap();
+    fs::write(certs.join("server.key"), leaf_key.serialize_pem()).unwrap();
+    assert!(!opened(&certs, wall_clock()).is_limited(), "it can be served with");
+    let output = program(folder.path(), &["trust", "--into", "store"]).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && error.contains("every name"), "{error}");
+    assert_eq!(fs::read_dir(folder.path().join("store")).unwrap().count(), 0);
+}
+
+#[test]
 fn a_ca_that_is_not_valid_yet_is_kept_and_the_clock_is_named() {
     let folder = tempfile::tempdir().unwrap();
     opened(folder.path(), wall_clock());
@@ -219,7 +241,8 @@ fn a_ca_that_is_not_valid_yet_is_kept_and_the_clock_is_named() {
         let day = jiff::Timestamp::try_from(now).unwrap().to_string()[..10].to_owned();
         assert!(found.notices[0].contains("clock says") && found.notices[0].contains(&day), "{:?}", found.notices);
         assert_eq!(content(folder.path()), before, "it serves with the files there are");
-        assert!(complaint(folder.path(), now).unwrap().unwrap().contains("clock"));
+        let complaint = complaint(folder.path(), now).unwrap().unwrap();
+        assert!(complaint.by_clock && complaint.why.contains("clock says"), "{complaint:?}");
         // What would need another certificate waits for a clock that is right.
         let error = refused(folder.path(), &["shop.test".into()], now);
         assert!(error.contains("clock says") && error.contains(&day), "{error}");

@@ -1,0 +1,68 @@
+//! Why there is no certificate to serve with, as sentences.
+
+use std::io;
+use std::path::PathBuf;
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room there",
+        _ => "make it accessible to this user",
+    }
+}
+
+/// Why there is no certificate to serve with.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// A file or the folder cannot be read or written.
+    #[error("{}: {error}; {}, or choose another folder with --certs", .path.display(), remedy(.error))]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A file holds what it should not.
+    #[error("{}: {what}; delete it to have it made again, or choose another folder with --certs", .path.display())]
+    Content {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A file is somebody else's certificate, which is not replaced.
+    #[error("{} is not a certificate of kpay-sandbox's, so it is not replaced; choose another folder with --certs", .0.display())]
+    Foreign(PathBuf),
+    /// A key or a bundle has no certificate of ours beside it, so it is not replaced.
+    #[error("{} has no certificate of kpay-sandbox beside it, so it is not replaced. Choose another folder with --certs, or delete it", .0.display())]
+    Unknown(PathBuf),
+    /// Another program holds the folder's lock.
+    #[error("{} has been held for 10 s by {holder}. End that program, or choose another folder with --certs", .path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// The program.
+        holder: String,
+    },
+    /// The CA would be replaced only because of a clock that is probably wrong.
+    #[error("{}: {doubt}. Set the clock; if it is right, delete the file to have a new CA made", .path.display())]
+    Clock {
+        /// The CA's file.
+        path: PathBuf,
+        /// The clock's time and the CA's dates.
+        doubt: String,
+    },
+    /// No certificate can be dated by this clock.
+    #[error("this machine's clock says {0}, which is beyond what certificates can be made for. Set the clock")]
+    FarFuture(String),
+    /// A host cannot stand in a certificate.
+    #[error("{0}")]
+    Host(String),
+    /// The library refuses to make a certificate.
+    #[error("{}: no certificate could be made for it ({error}); choose other hosts", .path.display())]
+    Making {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        error: rcgen::Error,
+    },
+}
