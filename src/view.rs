@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::gateway::Gateway;
 use crate::gateway::choice::Choice;
 use crate::gateway::journal::{CallRecord, Decision, Entry, Event};
+use crate::gateway::masking;
 use crate::gateway::postback::{Delivery, Verdict};
 use crate::gateway::return_code::ReturnCode;
 use crate::gateway::tally::DeliveryKind;
@@ -99,8 +100,8 @@ fn write_address(address: IpAddr, line: &mut String) -> std::fmt::Result {
 }
 
 fn delivery_line(delivery: &Delivery) -> String {
-    let Delivery { postback, url, took, .. } = delivery;
-    let target = if url.is_empty() { &*postback.target } else { url };
+    let Delivery { postback, took, .. } = delivery;
+    let target = target(delivery);
     let attempt = if postback.attempt > 1 { format!(" (attempt {})", postback.attempt) } else { String::new() };
     let status = delivery.outcome.as_ref().map_or_else(|_| "not delivered".into(), |answer| answer.status.to_string());
     let verdict = match delivery.verdict() {
@@ -114,6 +115,11 @@ fn delivery_line(delivery: &Delivery) -> String {
         postback.tid,
         took.as_millis()
     )
+}
+
+/// The address of a delivery, without its secrets: after `--postback-to`, or as the payment has it if it is unusable.
+pub fn target(delivery: &Delivery) -> Cow<'_, str> {
+    masking::address(if delivery.url.is_empty() { &delivery.postback.target } else { &delivery.url })
 }
 
 /// An entry for machines.
@@ -169,9 +175,9 @@ fn delivery_fields(delivery: &Delivery) -> Value {
         "attempt": postback.attempt,
         "tid": postback.tid,
         "refid": postback.refid,
-        "returl": postback.target,
+        "returl": masking::address(&postback.target),
         "method": postback.method,
-        "url": delivery.url,
+        "url": masking::address(&delivery.url),
         "content_type": postback.content_type,
         "body": postback.text(),
         "status": outcome.as_ref().map(|answer| answer.status).ok(),
@@ -258,8 +264,8 @@ pub fn transaction(transaction: &Transaction) -> Value {
         "pmethod": order.method.word(),
         "bankid": order.bankid,
         "retailerid": order.retailerid,
-        "returl": order.returl,
-        "redirecturl": order.redirecturl,
+        "returl": masking::address(&order.returl),
+        "redirecturl": masking::address(&order.redirecturl),
         "checkout": transaction.checkout,
         "scenario": transaction.scenario.name,
         "chosen": transaction.choice,
@@ -270,6 +276,12 @@ pub fn transaction(transaction: &Transaction) -> Value {
         "created_at": transaction.created.to_string(),
         "settled_at": outcome.as_ref().map(|outcome| outcome.at.to_string()),
     })
+}
+
+/// What was sent beside the fields of [`transaction`], secrets masked.
+pub fn sent(transaction: &Transaction) -> Value {
+    let shown = |(name, value): (&str, &str)| (name.to_owned(), masking::address(value).into());
+    Value::Object(transaction.order.record.iter().map(shown).collect())
 }
 
 /// Which codes, scenarios and kinds of delivery were met, of one merchant or of all, and which not.

@@ -63,7 +63,7 @@ impl Report {
                 }
                 Event::Delivery(delivery) => {
                     let (verdict, why) = view::verdict(delivery);
-                    let target = if delivery.url.is_empty() { &*delivery.postback.target } else { &*delivery.url };
+                    let target = view::target(delivery);
                     report.postbacks.push(Case {
                         name: format!("postback {} {} to {target}", delivery.postback.number, delivery.postback.refid),
                         problem: why.map(|why| (format!("{verdict}: {why}"), true)),

@@ -8,6 +8,7 @@ use super::bank::Bank;
 use super::call::{Body, Call, Refusal};
 use super::card::Cards;
 use super::ledger::Ledger;
+use super::masking;
 use super::merchant::{Account, Accounts, Merchant, Retailer};
 use super::method::Method;
 use super::profile::{Profile, Profiles};
@@ -157,6 +158,7 @@ impl Draft {
     fn with(self, method: Method, message: &Message<'_>) -> Order {
         let Draft { merchant, refid, msisdn, amount, currency, bankid, retailerid, returl, redirecturl, .. } = self;
         let record = message.record();
+        let retailerid = masking::text(&retailerid).into();
         Order { merchant, refid, msisdn, amount, currency, method, bankid, retailerid, returl, redirecturl, record }
     }
 }

@@ -6,6 +6,7 @@ use super::Gateway;
 use super::call::{Answered, Call, Refusal};
 use super::journal::{Action, CallRecord, Event};
 use super::ledger::{Ledger, Position};
+use super::masking;
 use super::merchant::Account;
 use super::return_code::ReturnCode;
 use super::scenario::{Phase, Since, Wait};
@@ -28,7 +29,8 @@ impl Gateway {
             action: Action::CheckStatus,
             merchant: Some(Arc::clone(merchant)),
             refid: refid.into(),
-            tid: tid.into(),
+            // Until a payment is found, it may be anything.
+            tid: masking::text(tid).into(),
             ..CallRecord::new(call, message)
         };
         let Some(position) = find(&self.ledger, merchant, tid, refid) else {

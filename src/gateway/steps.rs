@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::journal::Event;
 use super::ledger::Position;
+use super::masking;
 use super::postback::{Again, Delivery, Postback};
 use super::profile::MomTransactionIdForm;
 use super::scenario::{Action, Hold, Posting, Release, Settlement};
@@ -188,7 +189,7 @@ impl Gateway {
         }
         let told = |ticket: &super::Ticket| ticket.until_postback && ticket.tid == postback.tid;
         let tickets: Vec<u64> = self.tickets.iter().filter(|(_, ticket)| told(ticket)).map(|(id, _)| *id).collect();
-        self.journal.add(now, Event::Delivery(Arc::new(delivery)));
+        self.journal.add(now, Event::Delivery(Arc::new(masking::delivery(delivery))));
         for ticket in tickets {
             self.release(ticket, now);
         }

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::masking;
+
 /// A positive amount in hundredths of its currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Amount(u64);
@@ -128,8 +130,9 @@ impl Msisdn {
     }
 }
 
-/// What was sent, short enough for a sentence.
+/// What was sent, short enough for a sentence, and without secrets: sentences are kept.
 pub fn excerpt(text: &str) -> String {
+    let text = &*masking::text(text);
     match text.char_indices().nth(40) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

@@ -21,6 +21,7 @@ mod hosts;
 mod http;
 mod language;
 mod outbox;
+mod masking;
 mod postbacks;
 mod precedence;
 mod program;

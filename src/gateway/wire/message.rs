@@ -136,9 +136,11 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The fields that KPay does not know, each with its value as it stands in the body.
-    pub(in super::super) fn extra(&self) -> impl DoubleEndedIterator<Item = (&str, &'a str)> {
-        self.extra.iter().map(|(name, sent)| (&**name, sent.raw))
+    /// All fields, first those that KPay knows, each with its value as it stands in the body.
+    pub(in super::super) fn parts(&self) -> impl Iterator<Item = (Option<Param>, &str, &'a str)> {
+        let known = Param::ALL.into_iter().filter_map(|param| Some((param, self.known[param as usize]?)));
+        let known = known.map(|(param, sent)| (Some(param), param.name(), sent.raw));
+        known.chain(self.extra.iter().map(|(name, sent)| (None, &**name, sent.raw)))
     }
 
     /// Whether the refid was sent as a number.
@@ -146,13 +148,18 @@ impl<'a> Message<'a> {
         self.known[Param::Refid as usize].is_some_and(|sent| !sent.raw.starts_with('"'))
     }
 
-    /// What is kept for the record beside the parameters that an order interprets; secrets are masked.
+    /// What is kept for the record beside the parameters that an order interprets; secrets are masked. The picture for
+    /// the checkout page stays as it was sent: browsers load it from there.
     pub fn record(&self) -> Record {
         let known = [Param::Email, Param::Details, Param::Cname, Param::Cnumber, Param::Logourl].into_iter();
-        let known = known.filter_map(|param| Some((param.name(), self.text(param).ok()??)));
+        let known = known.filter_map(|param| {
+            let text = self.text(param).ok()??;
+            let kept = if param == Param::Logourl { text } else { masking::owned_text(text) };
+            Some((Cow::Borrowed(param.name()), kept))
+        });
         let extra = self.extra.iter().map(|(name, sent)| {
             let value = sent.unquoted().unwrap_or(Cow::Borrowed(sent.raw));
-            (name.as_ref(), masking::extra(name, value))
+            (masking::text(name), masking::extra(name, value))
         });
         known.chain(extra).collect()
     }

@@ -82,7 +82,7 @@ impl Param {
     }
 
     /// The parameter of this name.
-    fn named(name: &str) -> Option<Param> {
+    pub(in super::super) fn named(name: &str) -> Option<Param> {
         const NAMES: [&str; Param::ALL.len()] = {
             let mut names = [""; Param::ALL.len()];
             let mut index = 0;

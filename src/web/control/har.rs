@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::gateway::Timestamp;
+use crate::gateway::masking;
 use crate::gateway::postback::Delivery;
 use crate::view::shell_quoted;
 
@@ -48,7 +49,7 @@ fn entry(delivery: &Delivery, ended: Timestamp) -> Value {
         "startedDateTime": ended.before(*took).to_string(),
         "time": milliseconds,
         "request": {
-            "method": postback.method, "url": delivery.url, "httpVersion": "HTTP/1.1", "cookies": [],
+            "method": postback.method, "url": masking::address(&delivery.url), "httpVersion": "HTTP/1.1", "cookies": [],
             "headers": pairs(headers), "queryString": [], "headersSize": -1, "bodySize": postback.body.len(),
             "postData": { "mimeType": postback.content_type, "text": postback.text() },
         },

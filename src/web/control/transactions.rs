@@ -62,9 +62,7 @@ pub(super) fn one(surfaces: &Surfaces, request: &Request, id: &str) -> Outcome {
         let merchant = query.merchant(gateway)?;
         let found = find(gateway, id, merchant.as_deref())?;
         let mut object = view::transaction(found);
-        let record = found.order.record.iter();
-        object["sent"] =
-            record.map(|(name, value)| (name.to_string(), value.into())).collect::<serde_json::Map<_, _>>().into();
+        object["sent"] = view::sent(found);
         object["payer"] = found.answer.as_ref().map(|answer| answer.act.to_string()).into();
         object["awaits_payer"] = gateway.awaits_payer(&found.tid).into();
         object["due"] = gateway.ahead(&found.tid).iter().map(ToString::to_string).collect();

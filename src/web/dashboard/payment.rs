@@ -6,6 +6,7 @@ use super::super::control::{Outcome, Problem, delivery_curl};
 use super::super::{Reply, Request, Surfaces};
 use super::{Frame, second, time_of_day};
 use crate::gateway::journal::{CallRecord, Entry, Event};
+use crate::gateway::masking;
 use crate::gateway::postback::Delivery;
 use crate::gateway::values::excerpt;
 use crate::gateway::wire::Told;
@@ -74,8 +75,8 @@ fn read(gateway: &Gateway, frame: Frame, tid: &str) -> Option<Page> {
         ("Method", order.method.word().to_owned()),
         ("Made at", second(found.created)),
         ("Scenario", format!("{} ({})", found.scenario.name, found.choice.words())),
-        ("returl", order.returl.to_string()),
-        ("redirecturl", order.redirecturl.to_string()),
+        ("returl", masking::address(&order.returl).into_owned()),
+        ("redirecturl", masking::address(&order.redirecturl).into_owned()),
     ];
     if let Some(outcome) = found.outcome.as_ref().filter(|outcome| !outcome.momtransactionid.is_empty()) {
         facts.push(("momtransactionid", outcome.momtransactionid.to_string()));
@@ -165,7 +166,7 @@ fn show_call(moment: &mut Moment, call: &CallRecord) {
 fn show_delivery(moment: &mut Moment, delivery: &Delivery) {
     let postback = &delivery.postback;
     let (verdict, why) = view::verdict(delivery);
-    let target = if delivery.url.is_empty() { &*postback.target } else { &*delivery.url };
+    let target = view::target(delivery);
     moment.delivery = Some(postback.number);
     moment.tone = match verdict {
         "acknowledged" => "good",
