@@ -13,7 +13,10 @@ mod folder;
 #[path = "../tests/it/harness.rs"]
 #[allow(dead_code, reason = "shared with the tests, which use more of it")]
 mod harness;
+#[path = "../tests/it/kept.rs"]
+mod kept;
 mod mutate;
+mod planted;
 mod targets;
 mod world;
 

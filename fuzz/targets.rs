@@ -9,6 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::core::{Core, good_pay};
 use crate::harness::{Running, authorization, post};
+use crate::kept::assert_masked;
+use crate::planted::Garden;
 use crate::world::World;
 
 type Target = Box<dyn FnMut(&[u8])>;
@@ -16,7 +18,7 @@ type Target = Box<dyn FnMut(&[u8])>;
 /// A target's name, and what makes one.
 type Named = (&'static str, fn() -> Target);
 
-pub(crate) const ALL: [Named; 9] = [
+pub(crate) const ALL: [Named; 10] = [
     ("body", body),
     ("scenario", scenario),
     ("url", url),
@@ -26,6 +28,7 @@ pub(crate) const ALL: [Named; 9] = [
     ("control", control),
     ("world", world),
     ("certs", certs),
+    ("masking", masking),
 ];
 
 /// Calls, settlements, time, deliveries, resets and saved states, held against a model.
@@ -45,6 +48,30 @@ fn certs() -> Target {
 #[cfg(not(unix))]
 fn certs() -> Target {
     Box::new(|_| {})
+}
+
+/// Requests and listeners' responses in which secrets are planted: none of them is found in what is kept.
+fn masking() -> Target {
+    let (mut garden, mut net, mut round) = (Garden::new(), Net::new(), 0_u32);
+    Box::new(move |input| {
+        garden.plant(input);
+        round += 1;
+        if round.is_multiple_of(100) {
+            // The archive is made at the edge, so a sandbox becomes what the core is.
+            let state = json!({
+                "version": env!("CARGO_PKG_VERSION"), "now": garden.core.now, "info": {}, "gateway": garden.core.gateway.save(),
+            });
+            let request = post("/__sandbox/api/state", &state.to_string(), "").replacen("POST", "PUT", 1);
+            let request = request.replacen(&authorization(), "", 1).replacen("pay.esicia.com", "localhost", 1);
+            let answer = String::from_utf8_lossy(&net.send(request.as_bytes())).into_owned();
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            let request =
+                "GET /__sandbox/api/deliveries?as=har HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+            let archive = String::from_utf8_lossy(&net.send(request.as_bytes())).into_owned();
+            assert!(archive.starts_with("HTTP/1.1 200"), "{archive}");
+            assert_masked(&[("HAR", archive)], &garden.planted);
+        }
+    })
 }
 
 /// A request's body, to the core.

@@ -3,6 +3,7 @@
 mod chromium;
 mod core;
 mod harness;
+mod kept;
 mod receiver;
 
 mod bad_input;
@@ -20,8 +21,8 @@ mod h2;
 mod hosts;
 mod http;
 mod language;
-mod outbox;
 mod masking;
+mod outbox;
 mod postbacks;
 mod precedence;
 mod program;

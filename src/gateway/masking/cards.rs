@@ -189,12 +189,11 @@ fn usual_length(values: &str) -> Option<usize> {
     Some(if shortest == *LENGTHS.start() { 16 } else { shortest })
 }
 
-/// Returns true for a Unix time in milliseconds, microseconds or nanoseconds, and for a date with its time: no card
-/// number begins so.
+/// Returns true for a Unix time in milliseconds or microseconds, and for a date with its time: no card number begins so.
 fn is_time(values: &str) -> bool {
     let part = |range: Range<usize>| values.get(range).and_then(|digits| digits.parse::<u8>().ok()).unwrap_or(99);
     match values.len() {
-        13 | 16 | 19 => (15..20).contains(&part(0..2)),
+        13 | 16 => (15..20).contains(&part(0..2)),
         14 | 17 => {
             part(0..2) == 20
                 && (1..=12).contains(&part(4..6))

@@ -135,6 +135,14 @@ pub(super) fn owned_text(value: Cow<'_, str>) -> Cow<'_, str> {
     }
 }
 
+/// Returns true if a browser can load something from this text, which then has to stay whole.
+pub(super) fn is_web_address(text: &str) -> bool {
+    let text = text.trim();
+    let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
+    (scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"))
+        && !text.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '{' | '}'))
+}
+
 /// What a listener may answer: the ids that it was told stay, so that its response is judged as it came.
 struct Response<'a> {
     told: &'a [&'a str],

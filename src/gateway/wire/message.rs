@@ -154,7 +154,8 @@ impl<'a> Message<'a> {
         let known = [Param::Email, Param::Details, Param::Cname, Param::Cnumber, Param::Logourl].into_iter();
         let known = known.filter_map(|param| {
             let text = self.text(param).ok()??;
-            let kept = if param == Param::Logourl { text } else { masking::owned_text(text) };
+            let whole = param == Param::Logourl && masking::is_web_address(&text);
+            let kept = if whole { text } else { masking::owned_text(text) };
             Some((Cow::Borrowed(param.name()), kept))
         });
         let extra = self.extra.iter().map(|(name, sent)| {
