@@ -230,7 +230,8 @@ fn body(choices: &mut Choices<'_>, noise: (&str, &str)) -> String {
 /// A body that is no JSON, or no longer.
 fn broken(choices: &mut Choices<'_>, (before, after): (&str, &str)) -> String {
     let name = name(choices);
-    match choices.below(6) {
+    match choices.below(7) {
+        6 => format!("{before}\"\\u{:04x}{}\" : \"{PASSWORD}\", {after}", name.as_bytes()[0], &name[1..]),
         0 => format!("{before}&{name}={PASSWORD}&{after}"),
         1 => format!("{before}&user[{name}]={PASSWORD}&{after}"),
         2 => format!("{before}\"{name}\" : \"{PASSWORD}\", {after}"),

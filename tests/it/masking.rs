@@ -143,120 +143,20 @@ fn what_is_no_card_number_and_no_secret_stays_as_it_is() {
 }
 
 /// Names whose values are secrets, and names that only look like them.
-const SECRET_NAMES: [&str; 66] = [
-    "password",
-    "Password",
-    "PASSWORD",
-    "pass",
-    "user_pass",
-    "pass1",
-    "userPassword",
-    "new-password",
-    "passwd",
-    "pwd",
-    "db_pwd",
-    "passphrase",
-    "passcode",
-    "motdepasse",
-    "mot_de_passe",
-    "mdp",
-    "secret",
-    "client_secret",
-    "clientSecret",
-    "clientsecret",
-    "secret_key",
-    "shared-secret",
-    "token",
-    "access_token",
-    "accessToken",
-    "refreshtoken",
-    "csrf-token",
-    "id_token",
-    "tokens",
-    "key",
-    "kpay_key",
-    "kpayKey",
-    "KPAY_KEY",
-    "kpaykey",
-    "api_key",
-    "api-key",
-    "apikey",
-    "apiKey",
-    "APIKey",
-    "X-Api-Key",
-    "Kpay-Key",
-    "private_key",
-    "privatekey",
-    "secretkey",
-    "authkey",
-    "auth_key",
-    "pin",
-    "PIN",
-    "mpin",
-    "momo_pin",
-    "momoPin",
-    "momopin",
-    "otp",
-    "otp_code",
-    "smsOtp",
-    "cvv",
-    "cvv2",
-    "cvc",
-    "cvc2",
-    "card_cvc",
-    "cardCvv",
-    "security_code",
-    "authorization",
-    "x-auth",
-    "credentials",
-    "session_id",
-];
-const OTHER_NAMES: [&str; 40] = [
-    "monkey",
-    "keyword",
-    "keyboard",
-    "turkey",
-    "shipping",
-    "pinned",
-    "spinner",
-    "spin",
-    "opinion",
-    "pincode_label_x",
-    "passport",
-    "passenger",
-    "compass",
-    "bypass",
-    "secretary",
-    "public_key",
-    "publicKey",
-    "idempotency-key",
-    "author",
-    "authority",
-    "amount",
-    "details",
-    "cname",
-    "cnumber",
-    "email",
-    "refid",
-    "returl",
-    "redirecturl",
-    "retailerid",
-    "bankid",
-    "tid",
-    "logourl",
-    "host",
-    "user-agent",
-    "content-type",
-    "accept",
-    "laptop",
-    "hairpin",
-    "x-forwarded-for",
-    "idempotencykey",
-];
+const SECRET_NAMES: &str = "password Password PASSWORD pass user_pass pass1 userPassword new-password passwd pwd db_pwd \
+    passphrase passcode motdepasse mot_de_passe mdp secret client_secret clientSecret clientsecret \
+    secret_key shared-secret token access_token accessToken refreshtoken csrf-token id_token tokens key \
+    kpay_key kpayKey KPAY_KEY kpaykey api_key api-key apikey apiKey APIKey X-Api-Key Kpay-Key \
+    private_key privatekey secretkey authkey auth_key pin PIN mpin momo_pin momoPin momopin otp otp_code \
+    smsOtp cvv cvv2 cvc cvc2 card_cvc cardCvv security_code authorization x-auth credentials session_id";
+const OTHER_NAMES: &str = "monkey keyword keyboard turkey shipping pinned spinner spin opinion pincode_label_x passport \
+    passenger compass bypass secretary public_key publicKey idempotency-key author authority amount \
+    details cname cnumber email refid returl redirecturl retailerid bankid tid logourl host user-agent \
+    content-type accept laptop hairpin x-forwarded-for idempotencykey";
 
 #[test]
 fn a_secret_is_known_by_its_name_wherever_it_stands() {
-    for name in SECRET_NAMES {
+    for name in SECRET_NAMES.split(' ') {
         let mut core = Core::new("documented");
         core.pay(|body| body[name] = json!(PASSWORD));
         core.pay(|body| body["more"] = json!({ "list": [{ name: PASSWORD }] }));
@@ -300,7 +200,7 @@ fn a_secret_is_known_by_its_name_wherever_it_stands() {
         core.advance(Duration::from_secs(60));
         assert_masked(&kept(&core), name);
     }
-    for name in OTHER_NAMES {
+    for name in OTHER_NAMES.split(' ') {
         for text in [format!("{{\"{name}\":\"value\"}}"), format!("{name}=value&x=1"), format!("{name}: value")] {
             assert_eq!(masking::text(&text), text);
         }
