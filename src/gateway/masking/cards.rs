@@ -7,18 +7,40 @@ use super::super::card::luhn;
 use super::MASK;
 
 /// How many digits a card number has.
-const LENGTHS: RangeInclusive<usize> = 13..=19;
+const LENGTHS: RangeInclusive<usize> = SHORTEST..=19;
+const SHORTEST: usize = 13;
 
 /// How many separators in a row still belong to one number: `4111 - 1111`.
 const MOST_SEPARATORS: usize = 3;
 
-/// Returns true if a text has enough digits for a card number. It takes less time than to look for one.
-pub(super) fn may_hold_one(text: &[u8]) -> bool {
-    // A letter beyond ASCII begins with one such byte, and may be a digit of another script.
-    text.len() >= *LENGTHS.start()
-        && text.iter().map(|byte| u8::from(byte.is_ascii_digit() || *byte >= 0xC0) as usize).sum::<usize>()
-            >= *LENGTHS.start()
+/// What each byte of a text counts for in [`is_quiet`]: a digit for one, a byte that alone is reason for a closer look for
+/// as many as a card number has.
+pub(super) type Weights = [u8; 256];
+
+/// The weights with which these bytes are reason for a closer look.
+pub(super) const fn weights(speaking: &[u8]) -> Weights {
+    let mut weights = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        // A letter beyond ASCII begins with one byte from 0xC0 on, and may be a digit of another script.
+        weights[byte] = (byte >= 0xC0 || (byte as u8).is_ascii_digit()) as u8;
+        byte += 1;
+    }
+    let mut index = 0;
+    while index < speaking.len() {
+        weights[speaking[index] as usize] = SHORTEST as u8;
+        index += 1;
+    }
+    weights
 }
+
+/// Returns true if nothing in a text can need a mask. It takes less time than to look for it.
+pub(super) fn is_quiet(text: &[u8], weights: &Weights) -> bool {
+    text.iter().map(|byte| usize::from(weights[usize::from(*byte)])).sum::<usize>() < SHORTEST
+}
+
+/// Weights of digits alone.
+const DIGITS: Weights = weights(b"");
 
 /// A digit, and where in the text it stands.
 #[derive(Clone, Copy)]
@@ -32,7 +54,7 @@ struct Digit {
 
 /// Returns the text with all but the last four digits of each card number masked.
 pub(super) fn without_card_numbers(text: &str) -> Cow<'_, str> {
-    if !may_hold_one(text.as_bytes()) {
+    if text.len() < SHORTEST || is_quiet(text.as_bytes(), &DIGITS) {
         return Cow::Borrowed(text);
     }
     let mut kept = Cow::Borrowed("");
@@ -107,7 +129,7 @@ fn is_separator(character: char, rest: &mut &str) -> bool {
 
 /// Masks the card numbers of a run of digits. What of the text stands before them is copied.
 fn mask_run<'a>(text: &'a str, digits: &[Digit], plain: bool, kept: &mut Cow<'a, str>, copied: &mut usize) {
-    if digits.len() < *LENGTHS.start() {
+    if digits.len() < SHORTEST {
         return;
     }
     let values: Vec<u8> = digits.iter().map(|digit| digit.value + b'0').collect();
@@ -135,7 +157,7 @@ fn numbers(digits: &[Digit], values: &str, plain: bool) -> Vec<Range<usize>> {
     }
     let mut found: Vec<Range<usize>> = Vec::new();
     let bound = |place: usize| place == count || digits[place].begins;
-    for start in 0..count.saturating_sub(*LENGTHS.start() - 1) {
+    for start in 0..count.saturating_sub(SHORTEST - 1) {
         for length in LENGTHS.filter(|length| start + length <= count) {
             let end = start + length;
             let begins = bound(start) || found.iter().rev().take(LENGTHS.count()).any(|one| one.end == start);
@@ -186,7 +208,7 @@ fn may_have(values: &str, length: usize) -> bool {
 /// The length that nearly all card numbers beginning so have.
 fn usual_length(values: &str) -> Option<usize> {
     let shortest = *lengths_of(values)?.start();
-    Some(if shortest == *LENGTHS.start() { 16 } else { shortest })
+    Some(if shortest == SHORTEST { 16 } else { shortest })
 }
 
 /// Returns true for a Unix time in milliseconds or microseconds, and for a date with its time: no card number begins so.

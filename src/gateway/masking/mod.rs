@@ -7,6 +7,7 @@ mod text;
 
 use std::borrow::Cow;
 
+use self::cards::without_card_numbers;
 use self::names::is_secret;
 use super::postback::{Answer, Delivery, Failure};
 use super::values::Msisdn;
@@ -28,7 +29,7 @@ pub fn head<'a>(
         head.extend_from_slice(part.as_bytes());
     }
     for (name, value) in headers {
-        head.extend_from_slice(text(name).as_bytes());
+        head.extend_from_slice(without_card_numbers(name).as_bytes());
         head.extend_from_slice(b": ");
         match (name, user) {
             ("authorization", Some(user)) => {
@@ -59,6 +60,9 @@ const USUAL_HEADERS: [&str; 8] = [
 fn header_value<'a>(name: &str, value: &'a [u8]) -> Cow<'a, [u8]> {
     if !USUAL_HEADERS.contains(&name) && is_secret(name) {
         return Cow::Borrowed(MASK.as_bytes());
+    }
+    if text::is_quiet(value) {
+        return Cow::Borrowed(value);
     }
     bytes(value, |value| text::masked(value, text::DEPTH))
 }
@@ -99,8 +103,8 @@ fn is_quiet(param: Option<Param>, name: &str, value: &str) -> bool {
     match param {
         Some(Param::Refid) => !value.starts_with(['{', '[']),
         Some(Param::Returl | Param::Redirecturl | Param::Logourl) => text::is_quiet_address(value),
-        Some(_) => text::is_quiet(value),
-        None => text::is_quiet(value) && text::is_quiet(name) && !is_secret(name),
+        Some(_) => text::is_quiet(value.as_bytes()),
+        None => text::is_quiet(value.as_bytes()) && text::is_quiet(name.as_bytes()) && !is_secret(name),
     }
 }
 
@@ -178,7 +182,7 @@ pub(super) fn delivery(mut delivery: Delivery) -> Delivery {
             let told = [&*postback.tid, &*postback.refid, tid, refid];
             let rules = Response { told: &told };
             if let Cow::Owned(masked) = bytes(body, |text| {
-                if text::is_quiet(text) {
+                if text::is_quiet(text.as_bytes()) {
                     Cow::Borrowed(text)
                 } else if text::is_json(text) {
                     json::masked(text, &rules)

@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 use serde::de::IgnoredAny;
 
 use super::MASK;
-use super::cards::{may_hold_one, without_card_numbers};
+use super::cards::{self, Weights, weights, without_card_numbers};
 use super::json;
 use super::names::is_secret;
 
@@ -17,16 +17,25 @@ pub(super) const DEPTH: usize = 4;
 /// What is encoded in a part of a form that was decoded and masked.
 const FORM: &AsciiSet = &CONTROLS.add(b'%').add(b'&').add(b'+');
 
-/// Returns true if nothing in a text can need a mask. It takes less time than to look for it.
-pub(super) fn is_quiet(text: &str) -> bool {
-    let speaks = |byte: u8| matches!(byte, b':' | b'=' | b'\\' | b'%' | b'\0');
-    // All bytes are looked at, which takes less time than to stop at the first.
-    !text.bytes().fold(false, |found, byte| found | speaks(byte)) && !may_hold_one(text.as_bytes())
+/// What may stand beside a secret: behind its name, or as an escape of it.
+const TEXT: Weights = weights(b":=\\%\0");
+
+/// The same in an address, where a colon before a password has an `@` behind it.
+const ADDRESS: Weights = weights(b"@=\\%\0");
+
+/// Returns true if nothing in a text can need a mask.
+pub(super) fn is_quiet(text: &[u8]) -> bool {
+    cards::is_quiet(text, &TEXT)
+}
+
+/// Returns true if nothing in an address can need a mask.
+pub(super) fn is_quiet_address(text: &str) -> bool {
+    !text.starts_with(['{', '[']) && cards::is_quiet(text.as_bytes(), &ADDRESS)
 }
 
 /// Returns a text as it may be kept: values of secret names, passwords in addresses and card numbers are masked.
 pub(super) fn masked(text: &str, depth: usize) -> Cow<'_, str> {
-    if is_quiet(text) {
+    if is_quiet(text.as_bytes()) {
         return Cow::Borrowed(text);
     }
     if text.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']).starts_with(['{', '[', '"']) && is_json(text) {
@@ -200,13 +209,6 @@ fn password_of_address(text: &str, start: usize) -> Range<usize> {
     }
     let authority = &text[start..][..text[start..].find(ends).unwrap_or(text.len() - start)];
     start..start + authority.rfind('@').unwrap_or(0)
-}
-
-/// Returns true if nothing in an address can need a mask.
-pub(super) fn is_quiet_address(text: &str) -> bool {
-    let speaks = |byte: u8| matches!(byte, b'@' | b'=' | b'\\' | b'%' | b'\0');
-    let braces = text.starts_with(['{', '[']);
-    !braces && !text.bytes().fold(false, |found, byte| found | speaks(byte)) && !may_hold_one(text.as_bytes())
 }
 
 /// Masks an address, or a sentence about one: in a sentence a colon tells nothing about the word before it.
