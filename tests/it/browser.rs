@@ -265,7 +265,12 @@ async fn a_payer_who_does_not_answer_sees_the_payment_expire_and_a_bank_is_chose
     page.until_text("Payment expired").await;
     page.close().await;
 
-    let address = pay(&running, &shop, "B", |body| body["pmethod"] = json!("bank")).await;
+    let address = pay(&running, &shop, "B", |body| {
+        body["pmethod"] = json!("bank");
+        body["redirecturl"] = json!(shop.url(&format!("/thanks?order={}", "word-".repeat(200))));
+        body["details"] = json!("a long list of things ".repeat(50));
+    })
+    .await;
     let page = Page::open(&address).await;
     page.until_text("Pay from your bank account").await;
     page.is_accessible().await;
@@ -273,6 +278,11 @@ async fn a_payer_who_does_not_answer_sees_the_payment_expire_and_a_bank_is_chose
     page.js("document.getElementById('bankid').value = '040'").await;
     page.click("button[value=approve]").await;
     page.until("location.pathname === '/thanks'").await;
+    page.go(&format!("https://localhost:{}/__sandbox/?q=B", running.port())).await;
+    page.click("table a").await;
+    page.until_text("approved at bank 040").await;
+    page.js("document.querySelectorAll('details').forEach((one) => { one.open = true; })").await;
+    page.is_accessible().await;
     page.close().await;
 
     let page = Page::open(&format!("https://localhost:{}/checkout/A00000000000", running.port())).await;
@@ -313,18 +323,22 @@ async fn nothing_hostile_runs_on_any_page() {
     page.size(390).await;
     page.until_text("Confirm on your phone").await;
     unhurt("the phone").await;
+    page.is_accessible().await;
     page.screenshot("checkout-hostile").await;
     page.size(390).await;
     page.click("button[value=approve]").await;
     page.until_text("is no http or https address").await;
     unhurt("the result").await;
+    page.is_accessible().await;
     let tid = running.sandbox.read(|gateway| gateway.ledger().iter().next().unwrap().tid.to_string());
     for path in ["", "calls", "scenarios", "merchants", "coverage", "start", &format!("payments/{tid}")] {
         page.go(&dashboard(&running, path)).await;
         page.until_text("not KPay").await;
+        page.size(390).await;
         unhurt(path).await;
         page.js("document.querySelectorAll('details').forEach((one) => { one.open = true; })").await;
         unhurt(path).await;
+        page.is_accessible().await;
     }
     page.close().await;
 }
