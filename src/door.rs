@@ -1,12 +1,13 @@
 //! The one door to all state: lock, read the clock, change, unlock, wake the scheduler, tell the watchers.
 //! Nothing else does any of these, and nothing is awaited under the lock.
 
+use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::clock::{Clock, ClockMode};
 use crate::gateway::state::State;
@@ -30,12 +31,14 @@ struct World {
     clock: Clock,
     /// Counts resets and restored states.
     number: u64,
+    /// The callers that wait for a delayed response, by ticket.
+    delayed: HashMap<u64, oneshot::Sender<()>>,
 }
 
 impl Door {
     /// A new gateway with its clock.
     pub fn new(settings: Settings, clock: Clock) -> Door {
-        let world = World { gateway: Gateway::new(settings), clock, number: 0 };
+        let world = World { gateway: Gateway::new(settings), clock, number: 0, delayed: HashMap::new() };
         let (sooner, changes, changed) = (Notify::new(), AtomicU64::new(0), Notify::new());
         Door { world: Mutex::new(world), sooner, changes, changed }
     }
@@ -49,6 +52,7 @@ impl Door {
         let result = change(&mut world.gateway, now);
         let due_after = world.gateway.next_due();
         let grown = world.gateway.journal().last() != last_before;
+        let released = world.take_released();
         drop(world);
         if due_after.is_some_and(|after| due_before.is_none_or(|before| after < before)) {
             self.sooner.notify_one();
@@ -56,6 +60,7 @@ impl Door {
         if grown {
             self.tell_watchers();
         }
+        release(released);
         result
     }
 
@@ -73,6 +78,24 @@ impl Door {
     /// Told when the journal grows, from now on.
     pub fn watch(&self) -> Watch<'_> {
         Watch { door: self, seen: self.changes.load(Ordering::Acquire) }
+    }
+
+    /// Returns once the delayed response with this ticket may leave. Only its release wakes the caller.
+    pub async fn released(&self, ticket: u64) {
+        let Some(released) = self.wait_for(ticket) else { return };
+        let _waiting = Waiting { door: self, ticket };
+        // An error means that the sender was dropped, which happens with the ticket only.
+        let _ = released.await;
+    }
+
+    fn wait_for(&self, ticket: u64) -> Option<oneshot::Receiver<()>> {
+        let mut world = self.lock();
+        if !world.gateway.is_held(ticket) {
+            return None;
+        }
+        let (sender, receiver) = oneshot::channel();
+        world.delayed.insert(ticket, sender);
+        Some(receiver)
     }
 
     fn tell_watchers(&self) {
@@ -111,7 +134,9 @@ impl Door {
         world.clock.start_again();
         let now = world.clock.now();
         world.gateway.reset(now);
+        let released = world.take_released();
         drop(world);
+        release(released);
         self.sooner.notify_one();
         self.tell_watchers();
     }
@@ -128,7 +153,9 @@ impl Door {
         world.gateway.restore(state)?;
         world.number += 1;
         world.clock.set(now);
+        let released = world.take_released();
         drop(world);
+        release(released);
         self.sooner.notify_one();
         self.tell_watchers();
         Ok(())
@@ -175,6 +202,33 @@ impl Door {
     fn lock(&self) -> MutexGuard<'_, World> {
         // A change that panicked is a bug, reported where it happened; the others' payments go on.
         self.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl World {
+    /// Returns the callers whose delayed responses may leave now.
+    fn take_released(&mut self) -> Vec<oneshot::Sender<()>> {
+        let released = self.gateway.take_released();
+        released.iter().filter_map(|ticket| self.delayed.remove(ticket)).collect()
+    }
+}
+
+fn release(callers: Vec<oneshot::Sender<()>>) {
+    for caller in callers {
+        // A caller that hung up wants nothing.
+        let _ = caller.send(());
+    }
+}
+
+/// A caller that waits for a delayed response. Dropping it ends the waiting.
+struct Waiting<'a> {
+    door: &'a Door,
+    ticket: u64,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.door.lock().delayed.remove(&self.ticket);
     }
 }
 

@@ -124,6 +124,8 @@ pub struct Gateway {
     tickets: BTreeMap<u64, Ticket>,
     /// Number of the last ticket.
     last_ticket: u64,
+    /// Tickets whose answers may leave, until [`Gateway::take_released`].
+    released: Vec<u64>,
 }
 
 /// What falls due.
@@ -176,6 +178,7 @@ impl Gateway {
             pools: BTreeMap::new(),
             tickets: BTreeMap::new(),
             last_ticket: 0,
+            released: Vec::new(),
         }
     }
 
@@ -224,6 +227,23 @@ impl Gateway {
         self.tickets.contains_key(&ticket)
     }
 
+    /// Returns the tickets whose answers may leave since the last call.
+    pub fn take_released(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.released)
+    }
+
+    /// Takes the tickets of a merchant, or all of them, out of the world: nobody waits for what a reset forgot.
+    pub(super) fn drop_tickets(&mut self, merchant: Option<&str>) {
+        let released = &mut self.released;
+        self.tickets.retain(|number, ticket| {
+            let stays = merchant.is_some_and(|merchant| *ticket.merchant != *merchant);
+            if !stays {
+                released.push(*number);
+            }
+            stays
+        });
+    }
+
     /// Forgets everything, what was added at run time too; deliveries still under way belong to a world that is
     /// gone. Entries of the journal, postbacks and tickets are numbered on, so that whoever follows them misses
     /// nothing.
@@ -231,7 +251,9 @@ impl Gateway {
         let mut journal = Journal::numbered_on(self.journal.last());
         journal.add(now, Event::Reset { merchant: None });
         let (outbox, postbacks, last_ticket) = (self.outbox.of_next_world(), self.postbacks, self.last_ticket);
-        *self = Gateway { outbox, postbacks, last_ticket, journal, ..Gateway::new(self.settings.clone()) };
+        self.drop_tickets(None);
+        let released = self.take_released();
+        *self = Gateway { outbox, postbacks, last_ticket, released, journal, ..Gateway::new(self.settings.clone()) };
     }
 
     /// Forgets what one merchant has done and was given; its account and the others stay.
@@ -241,7 +263,7 @@ impl Gateway {
         self.repertoire.forget_merchant(merchant);
         self.ledger.forget_merchant(merchant);
         self.outbox.forget_merchant(merchant);
-        self.tickets.retain(|_, ticket| ticket.merchant != *merchant);
+        self.drop_tickets(Some(merchant));
         self.pools.values_mut().for_each(|pool| pool.retain(|held| held.postback.merchant != *merchant));
         self.pools.retain(|_, pool| !pool.is_empty());
         let (ledger, tickets) = (&self.ledger, &self.tickets);

@@ -169,6 +169,7 @@ impl Gateway {
     /// Lets an answer go that was kept back.
     pub(super) fn release(&mut self, ticket: u64, now: Timestamp) {
         if let Some(Ticket { merchant, tid, .. }) = self.tickets.remove(&ticket) {
+            self.released.push(ticket);
             self.journal.add(now, Event::Released { merchant, tid });
         }
     }

@@ -107,6 +107,7 @@ impl Gateway {
         for entry in state.journal {
             journal.restore(entry);
         }
+        self.drop_tickets(None);
         let mut fresh = Gateway::new(self.settings.clone());
         fresh.rules.accounts = accounts;
         *self = Gateway {
@@ -121,6 +122,7 @@ impl Gateway {
             journal,
             postbacks: state.postbacks,
             last_ticket: self.last_ticket,
+            released: self.take_released(),
             ..fresh
         };
         Ok(())

@@ -68,7 +68,7 @@ pub(super) async fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
     }
     let answered = surfaces.door.apply(|gateway, now| gateway.handle_call(&call, now));
     if let Some(ticket) = answered.ticket
-        && Box::pin(tokio::time::timeout(LONGEST, released(surfaces, ticket))).await.is_err()
+        && Box::pin(tokio::time::timeout(LONGEST, surfaces.door.released(ticket))).await.is_err()
     {
         // The caller has long gone, and on a clock that stands still nothing else would end this.
         return Reply { sending: Sending::Reset(ResetPoint::BeforeAnswer), ..Reply::text(504, "") };
@@ -100,14 +100,6 @@ fn unknown_scenario(gateway: &Gateway, name: &str, merchant: Option<&str>) -> Op
     }
     let names: Vec<&str> = gateway.repertoire().of(merchant).map(|known| &*known.scenario.name).collect();
     Some(format!("{SCENARIO}: there is no scenario '{}': write one of {}", excerpt(name), names.join(", ")))
-}
-
-/// Returns when an answer that is kept back may leave.
-async fn released(surfaces: &Surfaces, ticket: u64) {
-    let mut changes = surfaces.door.watch();
-    while surfaces.door.read(|gateway| gateway.is_held(ticket)) {
-        changes.changed().await;
-    }
 }
 
 /// The answer as a script has it arrive.
