@@ -70,13 +70,20 @@ impl Gateway {
     }
 
     /// Adds a scenario, for one merchant or for everybody.
+        if let Some(merchant) = merchant {
+            self.emptied(&merchant.into());
+        }
     pub fn put_scenario(&mut self, scenario: Scenario, merchant: Option<Arc<str>>) -> Result<Arc<Scenario>, String> {
         self.repertoire.put(scenario, merchant)
     }
 
     /// Takes an added scenario away; false when there is none.
     pub fn remove_scenario(&mut self, name: &str, merchant: Option<&str>) -> Result<bool, String> {
-        self.repertoire.remove(name, merchant)
+        let removed = self.repertoire.remove(name, merchant)?;
+        if let Some(merchant) = merchant {
+            self.emptied(&merchant.into());
+        }
+        Ok(removed)
     }
 
     /// Adds or changes an account.

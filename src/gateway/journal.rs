@@ -306,6 +306,11 @@ impl Journal {
         self.tallies.forget_merchant(merchant);
     }
 
+    /// Counts what a merchant did as nobody's from now on.
+    pub(super) fn disown(&mut self, merchant: &str) {
+        self.tallies.disown(merchant);
+    }
+
     /// The number of the newest entry, 0 when there has been none.
     pub fn last(&self) -> u64 {
         self.last

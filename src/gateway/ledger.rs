@@ -296,6 +296,26 @@ impl Ledger {
         (end.saturating_sub(count)..end).rev().map(|place| (place, self.places.get(place)))
     }
 
+    /// The place of the transaction with this tid, for [`Ledger::newest`].
+    pub fn place(&self, tid: &str) -> Option<usize> {
+        self.position(tid).map(|position| position.0 as usize)
+    }
+
+    /// The number of transactions. Counts segments of 256 places, not places.
+    pub fn len(&self) -> usize {
+        self.places.segments.iter().map(|segment| segment.live).sum()
+    }
+
+    /// Returns true if there is no transaction.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns true if this merchant has a transaction.
+    pub(super) fn has_merchant(&self, merchant: &str) -> bool {
+        self.by_merchant.contains_key(merchant)
+    }
+
     /// How many places there are.
     pub fn places(&self) -> usize {
         self.places.count

@@ -1,7 +1,8 @@
 //! Merchants' accounts: credentials, retailers, whitelist. `fixtures/merchants.json`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -117,6 +118,11 @@ impl Merchant {
         self.whitelist.iter().any(|network| network.0.contains(&peer))
     }
 
+    /// Returns true if it is like `template` but for the user.
+    fn is_made_like(&self, template: &Merchant) -> bool {
+        *self == Merchant { username: Arc::clone(&self.username), ..template.clone() }
+    }
+
     /// What can be written and never be used.
     fn complaint(&self) -> Option<String> {
         let sound = !self.username.is_empty() && self.username.len() <= 128;
@@ -152,36 +158,137 @@ pub struct Account {
 
 /// The accounts, by user.
 #[derive(Debug, Clone, Default)]
-pub struct Accounts(BTreeMap<Arc<str>, Arc<Account>>);
+pub struct Accounts {
+    by_user: BTreeMap<Arc<str>, Arc<Account>>,
+    /// Those that `--open` made and that may give way, the longest idle first; `None` until it is first needed.
+    idle: Option<Idle>,
+}
 
-/// How many accounts there may be.
+/// Users in the order in which they became idle.
+#[derive(Debug, Clone, Default)]
+struct Idle {
+    order: BTreeMap<u64, Arc<str>>,
+    places: HashMap<Arc<str>, u64>,
+    last: u64,
+}
+
+impl Idle {
+    fn add(&mut self, username: &Arc<str>) {
+        self.remove(username);
+        self.last += 1;
+        self.order.insert(self.last, Arc::clone(username));
+        self.places.insert(Arc::clone(username), self.last);
+    }
+
+    fn remove(&mut self, username: &str) {
+        if let Some(place) = self.places.remove(username) {
+            self.order.remove(&place);
+        }
+    }
+
+    fn take_first(&mut self) -> Option<Arc<str>> {
+        let (_, username) = self.order.pop_first()?;
+        self.places.remove(&username);
+        Some(username)
+    }
+}
+
+/// The most accounts.
 const LIMIT: usize = 10_000;
 
 impl Accounts {
     /// The account of this user.
     pub fn get(&self, username: &str) -> Option<&Arc<Account>> {
-        self.0.get(username)
+        self.by_user.get(username)
     }
 
     /// All of them, by user.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<Account>> {
-        self.0.values()
+        self.by_user.values()
+    }
+
+    /// Those of the users after this one, by user.
+    pub fn after(&self, username: &str) -> impl Iterator<Item = &Arc<Account>> {
+        self.by_user.range::<str, _>((Bound::Excluded(username), Bound::Unbounded)).map(|(_, account)| account)
     }
 
     /// Adds an account, or puts it in the place of the one with the same user. The error says what is wrong.
     pub fn put(&mut self, merchant: Merchant, profiles: &Profiles) -> Result<(), String> {
         merchant.complaint().map_or(Ok(()), Err)?;
-        if self.0.len() >= LIMIT && !self.0.contains_key(&merchant.username) {
+        if self.by_user.len() >= LIMIT && !self.by_user.contains_key(&merchant.username) {
             return Err(format!("there are {LIMIT} merchants already: delete one first"));
         }
         let profile = profiles.of(merchant.profile.as_deref()).map_err(|why| format!("profile: {why}"))?;
+        if let Some(idle) = &mut self.idle {
+            idle.remove(&merchant.username);
+        }
         let account = Account { profile: Arc::clone(profile), merchant };
-        self.0.insert(Arc::clone(&account.merchant.username), Arc::new(account));
+        self.by_user.insert(Arc::clone(&account.merchant.username), Arc::new(account));
         Ok(())
+    }
+
+    /// Adds the account of a newcomer under `--open`, made like `template`. When there are too many, the longest idle
+    /// account of this kind for which `keeps_nothing` is true gives way. Returns the user that gave way.
+    pub(super) fn welcome(
+        &mut self,
+        username: &str,
+        template: &Merchant,
+        profiles: &Profiles,
+        keeps_nothing: impl Fn(&str) -> bool,
+    ) -> Result<Option<Arc<str>>, String> {
+        let merchant = Merchant { username: username.into(), ..template.clone() };
+        merchant.complaint().map_or(Ok(()), Err)?;
+        let gone = if self.by_user.len() < LIMIT {
+            None
+        } else {
+            Some(self.make_room(template, keeps_nothing).ok_or_else(|| {
+                format!(
+                    "this sandbox has {LIMIT} merchant accounts already, and all of them keep something: delete one with DELETE /__sandbox/api/merchants/USERNAME, or reset the sandbox"
+                )
+            })?)
+        };
+        let username = Arc::clone(&merchant.username);
+        self.put(merchant, profiles)?;
+        if let Some(idle) = &mut self.idle {
+            idle.add(&username);
+        }
+        Ok(gone)
+    }
+
+    /// Takes the longest idle account away that keeps nothing. Each look at one that keeps something is the last one
+    /// until it is emptied, so that a newcomer costs little on average.
+    fn make_room(&mut self, template: &Merchant, keeps_nothing: impl Fn(&str) -> bool) -> Option<Arc<str>> {
+        let accounts = &self.by_user;
+        let idle = self.idle.get_or_insert_with(|| {
+            let mut idle = Idle::default();
+            let made = accounts.values().filter(|account| account.merchant.is_made_like(template));
+            made.for_each(|account| idle.add(&account.merchant.username));
+            idle
+        });
+        let username = loop {
+            let username = idle.take_first()?;
+            if keeps_nothing(&username) {
+                break username;
+            }
+        };
+        self.by_user.remove(&username);
+        Some(username)
+    }
+
+    /// Takes note that an account may keep nothing any more.
+    pub(super) fn emptied(&mut self, username: &Arc<str>, template: &Merchant) {
+        if let Some(idle) = &mut self.idle
+            && self.by_user.get(username).is_some_and(|account| account.merchant.is_made_like(template))
+        {
+            idle.add(username);
+        }
     }
 
     /// Takes an account away; false when there is none.
     pub fn remove(&mut self, username: &str) -> bool {
-        self.0.remove(username).is_some()
+        if let Some(idle) = &mut self.idle {
+            idle.remove(username);
+        }
+        self.by_user.remove(username).is_some()
     }
 }

@@ -274,12 +274,13 @@ impl Gateway {
             Due::Send(postback) => postback.merchant != *merchant,
             Due::Release(ticket) => tickets.contains_key(ticket),
         });
+        self.emptied(merchant);
         self.journal.add(now, Event::Reset { merchant: Some(Arc::clone(merchant)) });
     }
 
     /// Answers a call to the KPay endpoint.
     pub fn handle_call(&mut self, call: &Call<'_>, now: Timestamp) -> Answered {
-        self.welcome(call);
+        let welcomed = self.welcome(call);
         let message = match call.body {
             Body::Whole(body) => Message::parse(body),
             Body::TooLarge(_) => Err(String::new()),
@@ -293,6 +294,11 @@ impl Gateway {
                 self.check_status(call, message.as_ref().ok(), &account, &tid, &refid, now)
             }
             Err(refusal) => {
+                // A user for whom there is no account has no wrong password.
+                let refusal = match welcomed {
+                    Err(reason) if refusal.code == ReturnCode::InvalidCredentials => Refusal { reason, ..refusal },
+                    _ => refusal,
+                };
                 let username = call.credentials.as_ref().map_or("", |credentials| &credentials.username);
                 let account = self.rules.accounts.get(username).cloned();
                 let message = message.as_ref().ok();
@@ -301,14 +307,29 @@ impl Gateway {
         }
     }
 
-    /// Under `--open`, makes an account for a user who has none.
-    fn welcome(&mut self, call: &Call<'_>) {
-        if let (Some(template), Ok(credentials)) = (&self.settings.open, &call.credentials)
-            && self.rules.accounts.get(&credentials.username).is_none()
-        {
-            let merchant = Merchant { username: credentials.username.as_str().into(), ..template.clone() };
-            // A user that could be nobody's is left to the checks, which refuse it.
-            let _ = self.rules.accounts.put(merchant, &self.rules.profiles);
+    /// Under `--open`, makes an account for a user who has none. The error says why there can be none.
+    fn welcome(&mut self, call: &Call<'_>) -> Result<(), String> {
+        let (Some(template), Ok(credentials)) = (&self.settings.open, &call.credentials) else { return Ok(()) };
+        if self.rules.accounts.get(&credentials.username).is_some() {
+            return Ok(());
+        }
+        let (ledger, repertoire, chooser) = (&self.ledger, &self.repertoire, &self.chooser);
+        let keeps_nothing = |username: &str| {
+            !ledger.has_merchant(username)
+                && !repertoire.added().any(|known| known.merchant.as_deref() == Some(username))
+                && !chooser.queued().any(|next| next.merchant.as_deref() == Some(username))
+        };
+        let Rules { accounts, profiles, .. } = &mut self.rules;
+        if let Some(gone) = accounts.welcome(&credentials.username, template, profiles, keeps_nothing)? {
+            self.journal.disown(&gone);
+        }
+        Ok(())
+    }
+
+    /// Takes note that a merchant may keep nothing any more, so that its account may give way to a newcomer's.
+    fn emptied(&mut self, merchant: &Arc<str>) {
+        if let Some(template) = &self.settings.open {
+            self.rules.accounts.emptied(merchant, template);
         }
     }
 

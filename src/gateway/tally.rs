@@ -2,6 +2,7 @@
 //! journal's entries.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -90,19 +91,45 @@ impl Tallies {
 
     /// The counts of one merchant, or of all together.
     pub fn of(&self, merchant: Option<&str>) -> Tally {
-        let wanted = self.0.iter().filter(|(name, _)| merchant.is_none_or(|merchant| ***name == *merchant));
-        wanted.fold(Tally::default(), |mut sum, (_, tally)| {
-            sum.accepted += tally.accepted;
-            sum.checked += tally.checked;
-            add(&mut sum.refused, &tally.refused);
-            add(&mut sum.scenarios, &tally.scenarios);
-            add(&mut sum.deliveries, &tally.deliveries);
-            sum
-        })
+        if let Some(merchant) = merchant {
+            return self.0.get(merchant).cloned().unwrap_or_default();
+        }
+        let mut sum = Tally::default();
+        self.0.values().for_each(|tally| sum.add(tally));
+        sum
+    }
+
+    /// Adds the counts of at most `count` merchants after `last` to `sum`. Returns the last of them, or `None` if there
+    /// are no more.
+    pub fn add_after(&self, last: Option<&str>, count: usize, sum: &mut Tally) -> Option<Arc<str>> {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut end = None;
+        for (merchant, tally) in self.0.range::<str, _>((from, Bound::Unbounded)).take(count) {
+            sum.add(tally);
+            end = Some(Arc::clone(merchant));
+        }
+        end
+    }
+
+    /// Counts what a merchant did as nobody's from now on: its account is gone, and what was covered stays.
+    pub(super) fn disown(&mut self, merchant: &str) {
+        if let Some(tally) = self.0.remove(merchant) {
+            self.0.entry("".into()).or_default().add(&tally);
+        }
     }
 
     pub(super) fn forget_merchant(&mut self, merchant: &str) {
         self.0.remove(merchant);
+    }
+}
+
+impl Tally {
+    fn add(&mut self, other: &Tally) {
+        self.accepted += other.accepted;
+        self.checked += other.checked;
+        add(&mut self.refused, &other.refused);
+        add(&mut self.scenarios, &other.scenarios);
+        add(&mut self.deliveries, &other.deliveries);
     }
 }
 

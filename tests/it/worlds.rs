@@ -9,7 +9,7 @@ use kpay_sandbox::gateway::checkout::Act;
 use kpay_sandbox::gateway::merchant::Merchant;
 use kpay_sandbox::gateway::scenario::Posting;
 use kpay_sandbox::gateway::state::State;
-use kpay_sandbox::gateway::{Gateway, Timestamp};
+use kpay_sandbox::gateway::{Gateway, ReturnCode, Timestamp};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -68,6 +68,43 @@ fn an_open_sandbox_still_refuses_a_wrong_password_of_an_account_that_has_one() {
     assert_eq!(pay_as(&mut core, "", "A")["retcode"], 600, "nobody cannot be a merchant");
     let mut closed = Core::new("documented");
     assert_eq!(pay_as(&mut closed, "somebody", "A")["retcode"], 600);
+}
+
+#[test]
+fn a_newcomer_takes_the_place_of_an_idle_tenant_or_hears_that_all_places_are_taken() {
+    let mut core = open();
+    let ask = r#"{"action":"checkstatus","tid":"E1"}"#;
+    for number in 0..12_000 {
+        let answered = core.call_with(user(&format!("idle-{number}")), ask.as_bytes());
+        assert!(answered.refusal.is_some_and(|refusal| refusal.code == ReturnCode::TransactionNotFound), "{number}");
+    }
+    assert_eq!(core.gateway.rules().accounts.iter().len(), 10_000);
+    assert!(core.gateway.rules().accounts.get("your_username").is_some(), "it was not made by --open");
+    assert_eq!(core.gateway.journal().tallies().of(None).refused[&ReturnCode::TransactionNotFound], 12_000);
+    let names: Vec<String> =
+        core.gateway.rules().accounts.iter().map(|account| account.merchant.username.to_string()).collect();
+    let tenants: Vec<&String> = names.iter().filter(|name| name.starts_with("idle-")).collect();
+    // A saved state forgets no idle tenant, and knows who may give way.
+    core.gateway.restore(carried(&core.gateway)).unwrap();
+    for name in &tenants[1..] {
+        assert_eq!(pay_as(&mut core, name, "A")["retcode"], 0, "{name}");
+    }
+    core.gateway.put_scenario(scenario(json!({})), Some(tenants[0].as_str().into())).unwrap();
+    let refused = core.call_with(user("newcomer"), ask.as_bytes()).refusal.unwrap();
+    assert_eq!(refused.code, ReturnCode::InvalidCredentials);
+    assert!(
+        refused.reason.contains("10000 merchant accounts") && !refused.reason.contains("password"),
+        "{}",
+        refused.reason
+    );
+    assert_eq!(pay_as(&mut core, tenants[5], "B")["retcode"], 0, "a tenant that keeps something stays");
+    let welcome = |core: &mut Core, name: &str| pay_as(core, name, "A")["retcode"] == 0;
+    core.gateway.reset_merchant(&tenants[7].as_str().into(), core.now);
+    assert!(welcome(&mut core, "after-a-reset") && !welcome(&mut core, "newcomer"));
+    core.gateway.remove_scenario("own", Some(tenants[0])).unwrap();
+    assert!(welcome(&mut core, "after-a-scenario") && !welcome(&mut core, "newcomer"));
+    core.gateway.remove_merchant(tenants[9], core.now);
+    assert!(welcome(&mut core, "after-a-delete") && !welcome(&mut core, "newcomer"));
 }
 
 #[test]
