@@ -24,7 +24,7 @@ use crate::gateway::profile::Profiles;
 use crate::gateway::{Gateway, Settings};
 use crate::proxy::Proxy;
 use crate::scheduler::{Advanced, CannotAdvance, Scheduler};
-use crate::web::{Guard, Home, Surfaces};
+use crate::web::{Guard, Home, Surfaces, Work};
 use crate::{server, tls, view};
 
 /// How long deliveries under way may still take after a stop.
@@ -148,6 +148,7 @@ impl Sandbox {
                 open: config.control_open,
             },
             info: info(&facts, seed, config.seed.is_some(), &expires),
+            work: Arc::new(Work::new(Arc::clone(&door), stopped.clone())),
             stop: stopped.clone(),
             door: Arc::clone(&door),
             refusal_status: config.refusal_status,

@@ -12,7 +12,7 @@ use crate::gateway::journal::{CallRecord, Decision, Entry, Event};
 use crate::gateway::masking;
 use crate::gateway::postback::{Delivery, Verdict};
 use crate::gateway::return_code::ReturnCode;
-use crate::gateway::tally::DeliveryKind;
+use crate::gateway::tally::{DeliveryKind, Tally};
 use crate::gateway::transaction::Transaction;
 use crate::gateway::wire::Told;
 
@@ -285,8 +285,7 @@ pub fn sent(transaction: &Transaction) -> Value {
 }
 
 /// Which codes, scenarios and kinds of delivery were met, of one merchant or of all, and which not.
-pub fn coverage(gateway: &Gateway, merchant: Option<&str>) -> Value {
-    let tally = gateway.journal().tallies().of(merchant);
+pub fn coverage(gateway: &Gateway, merchant: Option<&str>, tally: &Tally) -> Value {
     let table = gateway.rules().profiles.default().codes;
     let accepted = json!({ "code": 0, "meaning": "accepted", "met": tally.accepted });
     let codes = ReturnCode::ALL.into_iter().map(|code| {

@@ -76,7 +76,7 @@ impl Report {
                 _ => {}
             }
         }
-        let coverage = view::coverage(gateway, None);
+        let coverage = view::coverage(gateway, None, &gateway.journal().tallies().of(None));
         let met = |what: &str| coverage["met"][what].as_str().unwrap_or_default().to_owned();
         report.met = format!(
             "return codes {}, scenarios {}, kinds of delivery {}",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::choice::Next;
 use super::ledger::Position;
 use super::merchant::Merchant;
-use super::postback::Postback;
+use super::postback::{Delivery, Postback};
 use super::scenario::{Action, Posting, Scenario, Settlement};
 use super::timestamp::Timestamp;
 use super::{Due, Gateway};
@@ -49,12 +49,15 @@ impl Gateway {
         Ok(number)
     }
 
-    /// Sends the bytes of a recorded delivery again; the new postback's number, or `None` when the journal no
-    /// longer has that one.
-    pub fn replay(&mut self, number: u64) -> Option<u64> {
-        let delivery = self.journal.deliveries().find(|delivery| delivery.postback.number == number)?;
+    /// Sends the bytes of a recorded delivery again. Returns the number of the new postback, or `None` if the
+    /// transaction was forgotten since.
+    pub fn replay(&mut self, delivery: &Delivery) -> Option<u64> {
+        let recorded = &delivery.postback;
+        self.ledger.by_tid(&recorded.merchant, &recorded.tid)?;
         self.postbacks += 1;
-        let postback = Postback { number: self.postbacks, attempt: 1, again: None, ..delivery.postback.clone() };
+        // A delivery of a saved state has the generation of the world that it was saved in.
+        let (number, generation) = (self.postbacks, self.generation);
+        let postback = Postback { number, generation, attempt: 1, again: None, ..recorded.clone() };
         self.outbox.put(postback);
         Some(self.postbacks)
     }
@@ -67,12 +70,12 @@ impl Gateway {
     /// Empties the queue, of one merchant or of everybody.
     pub fn clear_queue(&mut self, merchant: Option<&str>) {
         self.chooser.clear_next(merchant);
-    }
-
-    /// Adds a scenario, for one merchant or for everybody.
         if let Some(merchant) = merchant {
             self.emptied(&merchant.into());
         }
+    }
+
+    /// Adds a scenario, for one merchant or for everybody.
     pub fn put_scenario(&mut self, scenario: Scenario, merchant: Option<Arc<str>>) -> Result<Arc<Scenario>, String> {
         self.repertoire.put(scenario, merchant)
     }

@@ -331,6 +331,11 @@ impl Journal {
         self.entries.range(self.entries.partition_point(|entry| entry.number <= cursor)..)
     }
 
+    /// The entries before number `number` that are still here, the newest first.
+    pub fn before(&self, number: u64) -> impl Iterator<Item = &Entry> {
+        self.entries.range(..self.entries.partition_point(|entry| entry.number < number)).rev()
+    }
+
     /// The entries from a moment on that are still here.
     pub fn since(&self, moment: Timestamp) -> impl DoubleEndedIterator<Item = &Entry> {
         self.entries.range(self.entries.partition_point(|entry| entry.at < moment)..)

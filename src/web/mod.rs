@@ -95,6 +95,8 @@ pub struct Surfaces {
     pub guard: Guard,
     /// What `GET info` tells that never changes.
     pub info: serde_json::Value,
+    /// Work that takes long, waits and streams, and their limits.
+    pub work: Arc<Work>,
     /// Set when the sandbox ends: what waits gives up.
     pub stop: watch::Receiver<bool>,
 }
@@ -111,7 +113,7 @@ fn asset(name: &str) -> Reply {
 }
 
 pub use checkout::Redirect;
-pub use control::{Guard, endpoints};
+pub use control::{Guard, Work, endpoints};
 pub use home::Home;
 
 impl Surfaces {

@@ -18,6 +18,7 @@ mod faults;
 mod folder;
 mod golden;
 mod h2;
+mod heavy;
 mod hosts;
 mod http;
 mod language;

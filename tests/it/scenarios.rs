@@ -422,10 +422,12 @@ fn a_replay_sends_the_same_bytes() {
     let mut core = Core::new("documented");
     core.pay(|body| body["msisdn"] = json!("0780000107"));
     let (_, first) = core.advance(SECOND).remove(0);
-    assert_eq!(core.gateway.replay(first.number), Some(2));
+    let recorded = core.gateway.journal().deliveries().next().unwrap().clone();
+    assert_eq!(core.gateway.replay(&recorded), Some(2));
     let (_, again) = core.advance(Duration::ZERO).remove(0);
     assert_eq!((&again.body, again.number), (&first.body, 2));
-    assert_eq!(core.gateway.replay(99), None);
+    core.gateway.reset(core.now);
+    assert_eq!(core.gateway.replay(&recorded), None, "its transaction is forgotten");
 }
 
 #[test]

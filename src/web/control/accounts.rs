@@ -1,19 +1,34 @@
 //! Merchants' accounts.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use super::super::{Request, Surfaces};
-use super::input::{self, body};
+use super::input::{self, Query, body};
+use super::work::Listing;
 use super::{Outcome, Problem, ok};
 use crate::fixtures::read_json;
-use crate::gateway::merchant::Merchant;
+use crate::gateway::merchant::{Account, Merchant};
 use crate::gateway::values::excerpt;
 
-pub(super) fn list(surfaces: &Surfaces) -> Outcome {
-    surfaces.door.read(|gateway| {
-        let merchants: Vec<&Merchant> = gateway.rules().accounts.iter().map(|account| &account.merchant).collect();
-        ok(&json!({ "merchants": merchants }))
-    })
+pub(super) async fn list(surfaces: &Surfaces, request: &Request) -> Outcome {
+    let query = Query::parse(request, &["after", "limit"])?;
+    let (after, limit) = (query.get("after").unwrap_or_default(), query.limit_or(1000)?);
+    // One more than the page has tells that there are more.
+    let accounts: Vec<Arc<Account>> =
+        surfaces.door.read(|gateway| gateway.rules().accounts.after(after).take(limit + 1).cloned().collect());
+    let mut turn = surfaces.work.begin();
+    let mut listing = Listing::default();
+    for account in accounts.iter().take(limit) {
+        if !listing.add(json!(account.merchant)) {
+            break;
+        }
+        turn.give_way().await;
+    }
+    let listed = listing.values.len();
+    let last = accounts.get(listed.wrapping_sub(1)).filter(|_| listed < accounts.len());
+    ok(&json!({ "merchants": listing.values, "next_after": last.map(|account| &account.merchant.username) }))
 }
 
 pub(super) fn one(surfaces: &Surfaces, username: &str) -> Outcome {

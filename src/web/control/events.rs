@@ -1,37 +1,66 @@
 //! The journal, in pages and live.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::super::{Reply, Request, Sending, Surfaces};
 use super::input::Query;
+use super::work::{Listing, Work};
 use super::{Outcome, Problem, ok};
-use crate::gateway::Gateway;
+use crate::door::Door;
 use crate::gateway::journal::Entry;
 use crate::view;
 
-pub(super) fn journal(surfaces: &Surfaces, request: &Request) -> Outcome {
+pub(super) async fn journal(surfaces: &Surfaces, request: &Request) -> Outcome {
     let query = Query::parse(request, &["after", "limit", "merchant", "tid"])?;
     let (after, limit) = (query.number("after")?.unwrap_or(0), query.limit()?);
-    surfaces.door.read(|gateway| {
-        let merchant = query.merchant(gateway)?;
-        let wanted = |entry: &&Entry| {
-            concerns(entry, merchant.as_deref()) && query.get("tid").is_none_or(|tid| entry.event.tid() == tid)
-        };
-        let entries: Vec<&Entry> = gateway.journal().after(after).filter(wanted).take(limit).collect();
-        let last = entries.last().map_or(after, |entry| entry.number);
-        ok(&json!({
-            "entries": entries.into_iter().map(view::whole).collect::<Vec<_>>(),
-            "after": last,
-            "last": gateway.journal().last(),
-            "evicted": gateway.journal().evicted().saturating_sub(after),
-        }))
-    })
+    let merchant = surfaces.door.read(|gateway| query.merchant(gateway))?;
+    let wanted = |entry: &Entry| {
+        concerns(entry, merchant.as_deref()) && query.get("tid").is_none_or(|tid| entry.event.tid() == tid)
+    };
+    let mut turn = surfaces.work.begin();
+    let (mut listing, mut cursor, mut last) = (Listing::default(), after, after);
+    'pages: loop {
+        let room = limit - listing.values.len();
+        let (page, end) = surfaces.door.read(|gateway| {
+            let (mut page, mut end) = (Vec::new(), None);
+            for entry in gateway.journal().after(cursor).take(LOOKED_AT) {
+                end = Some(entry.number);
+                if wanted(entry) {
+                    page.push(entry.clone());
+                }
+                if page.len() == room.min(BATCH) {
+                    break;
+                }
+            }
+            (page, end)
+        });
+        for entry in page {
+            if !listing.add(view::whole(&entry)) {
+                break 'pages;
+            }
+            last = entry.number;
+            turn.give_way().await;
+        }
+        turn.give_way().await;
+        let Some(end) = end.filter(|_| listing.values.len() < limit) else { break };
+        cursor = end;
+    }
+    let (newest, evicted) = surfaces.door.read(|gateway| (gateway.journal().last(), gateway.journal().evicted()));
+    ok(&json!({
+        "entries": listing.values,
+        "after": last,
+        "last": newest,
+        "evicted": evicted.saturating_sub(after),
+    }))
 }
+
+/// How many entries are looked at under one lock.
+const LOOKED_AT: usize = 1000;
 
 /// A merchant sees its own, and what concerns everybody.
 fn concerns(entry: &Entry, merchant: Option<&str>) -> bool {
@@ -40,8 +69,12 @@ fn concerns(entry: &Entry, merchant: Option<&str>) -> bool {
 
 /// Keeps a silent connection from looking dead.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How many entries are read at once.
+/// How many entries are copied under one lock.
 const BATCH: usize = 200;
+/// The size after which an event stream sends what it has, in bytes.
+const PIECE: usize = 64 * 1024;
+/// The shortest rest of a stream between two looks.
+const REST: Duration = Duration::from_millis(10);
 
 pub(super) fn live(surfaces: &Surfaces, request: &Request) -> Outcome {
     let query = Query::parse(request, &["after", "merchant"])?;
@@ -56,9 +89,14 @@ pub(super) fn live(surfaces: &Surfaces, request: &Request) -> Outcome {
         let after = resumed.transpose()?.or(query.number("after")?);
         Ok::<_, Problem>((after.unwrap_or(gateway.journal().last()), merchant))
     })?;
-    let (sender, receiver) = mpsc::channel(16);
+    let place = surfaces.work.stream()?;
+    let (sender, receiver) = mpsc::channel(2);
     let follower = Follower { merchant, cursor };
-    tokio::spawn(follower.follow(Arc::clone(&surfaces.door), surfaces.stop.clone(), sender));
+    let (door, work, stop) = (Arc::clone(&surfaces.door), Arc::clone(&surfaces.work), surfaces.stop.clone());
+    tokio::spawn(async move {
+        follower.follow(&door, &work, stop, sender).await;
+        drop(place);
+    });
     let reply = Reply::text(200, ": the journal, live\n\n");
     Ok(Reply { content_type: "text/event-stream".into(), sending: Sending::Live(receiver), ..reply }
         .with("Cache-Control", "no-store"))
@@ -71,18 +109,21 @@ struct Follower {
 }
 
 impl Follower {
-    async fn follow(
-        mut self,
-        door: Arc<crate::door::Door>,
-        mut stop: tokio::sync::watch::Receiver<bool>,
-        sender: mpsc::Sender<Bytes>,
-    ) {
+    async fn follow(mut self, door: &Door, work: &Work, mut stop: watch::Receiver<bool>, sender: mpsc::Sender<Bytes>) {
         let mut changes = door.watch();
         loop {
             loop {
-                let (text, more) = door.read(|gateway| self.next(gateway));
+                let began = Instant::now();
+                let (text, more) = self.next(door);
+                // All streams together take a fifth of one processor at most, however many there are.
+                let rest = (began.elapsed() * 4 * work.live_streams()).max(REST);
                 if !text.is_empty() && sender.send(text.into()).await.is_err() {
                     return;
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(rest) => {}
+                    () = sender.closed() => return,
+                    _ = stop.wait_for(|stop| *stop) => return,
                 }
                 if !more {
                     break;
@@ -100,28 +141,32 @@ impl Follower {
         }
     }
 
-    /// The next entries as events, and whether there may be more.
-    fn next(&mut self, gateway: &Gateway) -> (String, bool) {
-        let journal = gateway.journal();
-        // Another world was restored, whose entries have other numbers.
-        if journal.last() < self.cursor {
-            self.cursor = 0;
-        }
+    /// Returns the next entries as events, and true if there may be more.
+    fn next(&mut self, door: &Door) -> (String, bool) {
+        let (evicted, last, entries): (u64, u64, Vec<Entry>) = door.read(|gateway| {
+            let journal = gateway.journal();
+            // Another world was restored, whose entries have other numbers.
+            if journal.last() < self.cursor {
+                self.cursor = 0;
+            }
+            (journal.evicted(), journal.last(), journal.after(self.cursor).take(BATCH).cloned().collect())
+        });
         let mut text = String::new();
-        let evicted = journal.evicted().saturating_sub(self.cursor);
-        if evicted > 0 {
-            text += &event("evicted", journal.evicted(), &json!({ "count": evicted }));
-            self.cursor = journal.evicted();
+        if evicted > self.cursor {
+            text += &event("evicted", evicted, &json!({ "count": evicted - self.cursor }));
+            self.cursor = evicted;
         }
-        let mut read = 0;
-        for entry in journal.after(self.cursor).take(BATCH) {
-            (self.cursor, read) = (entry.number, read + 1);
-            if concerns(entry, self.merchant.as_deref()) {
-                let value = view::entry(entry);
+        for entry in entries {
+            self.cursor = entry.number;
+            if concerns(&entry, self.merchant.as_deref()) {
+                let value = view::entry(&entry);
                 text += &event(value["event"].as_str().unwrap_or("entry"), entry.number, &value);
             }
+            if text.len() > PIECE {
+                break;
+            }
         }
-        (text, read == BATCH)
+        (text, self.cursor < last)
     }
 }
 

@@ -1,7 +1,5 @@
 //! Deliveries for other tools: a curl line, an HTTP archive.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
 use crate::gateway::Timestamp;
@@ -22,14 +20,18 @@ pub(in crate::web) fn curl(delivery: &Delivery) -> String {
     format!("{line} --data-binary {}", shell_quoted(&postback.text()))
 }
 
-/// An HTTP archive (HAR 1.2) of deliveries, each with the moment at which it ended.
-pub(super) fn log(deliveries: &[(Timestamp, Arc<Delivery>)]) -> Value {
-    let entries: Vec<Value> = deliveries.iter().map(|(ended, delivery)| entry(delivery, *ended)).collect();
+/// An HTTP archive (HAR 1.2) of these entries. Older deliveries were left out if there is a `next_before`.
+pub(super) fn log(entries: Vec<Value>, next_before: Option<u64>) -> Value {
     let creator = json!({ "name": "kpay-sandbox", "version": env!("CARGO_PKG_VERSION") });
-    json!({ "log": { "version": "1.2", "creator": creator, "entries": entries } })
+    let mut log = json!({ "version": "1.2", "creator": creator, "entries": entries });
+    if let Some(before) = next_before {
+        log["comment"] = format!("older deliveries follow with before={before}").into();
+    }
+    json!({ "log": log })
 }
 
-fn entry(delivery: &Delivery, ended: Timestamp) -> Value {
+/// A delivery as an entry of the archive, with the moment at which it ended.
+pub(super) fn entry(delivery: &Delivery, ended: Timestamp) -> Value {
     let Delivery { postback, headers, outcome, took, .. } = delivery;
     let pairs = |headers: &[(String, String)]| -> Value {
         headers.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect()

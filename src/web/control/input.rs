@@ -42,7 +42,12 @@ impl Query {
 
     /// How many are wanted, at most 1000.
     pub(super) fn limit(&self) -> Result<usize, Problem> {
-        let limit = self.number("limit")?.unwrap_or(100);
+        self.limit_or(100)
+    }
+
+    /// The same, with a default.
+    pub(super) fn limit_or(&self, default: u64) -> Result<usize, Problem> {
+        let limit = self.number("limit")?.unwrap_or(default);
         Ok(usize::try_from(limit.clamp(1, 1000)).unwrap_or(1000))
     }
 

@@ -9,20 +9,28 @@ mod events;
 mod expect;
 mod guard;
 mod har;
+mod hub;
 mod input;
 mod scripts;
+mod search;
 mod transactions;
+mod waiting;
 mod whole;
+mod work;
 
 use http::Method;
 use serde_json::{Value, json};
 
 use super::{Reply, Request, Surfaces};
 pub(super) use clock::go_on as advance_clock;
+pub(super) use deliveries::find as find_delivery;
 pub use guard::Guard;
 pub(super) use guard::{complaint, is_browsers};
 pub(super) use har::curl as delivery_curl;
 use input::percent_decoded;
+pub(super) use transactions::Timeline;
+pub(super) use whole::counted as coverage;
+pub use work::Work;
 
 /// An error, as a sentence for a person and a word for a program.
 #[derive(Debug)]
@@ -53,6 +61,11 @@ impl Problem {
         if matches!(self.code, "host" | "origin") {
             surfaces.request_refused(request, self.message.clone());
         }
+    }
+
+    /// A limit that is reached for now.
+    pub(super) fn busy(message: impl Into<String>, hint: impl Into<String>) -> Problem {
+        Problem::new(503, "busy", message, hint)
     }
 
     fn with(self, details: Value) -> Problem {
@@ -143,17 +156,17 @@ async fn endpoint(surfaces: &Surfaces, request: &Request, path: &[&str]) -> Outc
     match (request.method.as_str(), path) {
         ("GET", []) => index(),
         ("GET", ["info"]) => whole::info(surfaces),
-        ("GET", ["transactions"]) => transactions::list(surfaces, request),
-        ("GET", ["transactions", id]) => transactions::one(surfaces, request, id),
+        ("GET", ["transactions"]) => transactions::list(surfaces, request).await,
+        ("GET", ["transactions", id]) => transactions::one(surfaces, request, id).await,
         ("POST", ["transactions", id, "settle"]) => transactions::settle(surfaces, request, id),
         ("POST", ["transactions", id, "postbacks"]) => transactions::post(surfaces, request, id).await,
-        ("GET", ["deliveries"]) => deliveries::list(surfaces, request),
-        ("GET", ["deliveries", id]) => deliveries::one(surfaces, request, id),
+        ("GET", ["deliveries"]) => deliveries::list(surfaces, request).await,
+        ("GET", ["deliveries", id]) => deliveries::one(surfaces, request, id).await,
         ("POST", ["deliveries", id, "replay"]) => deliveries::replay(surfaces, id).await,
-        ("GET", ["journal"]) => events::journal(surfaces, request),
+        ("GET", ["journal"]) => events::journal(surfaces, request).await,
         ("GET", ["events"]) => events::live(surfaces, request),
         ("POST", ["wait"]) => expect::wait(surfaces, request).await,
-        ("POST", ["verify"]) => expect::verify(surfaces, request),
+        ("POST", ["verify"]) => expect::verify(surfaces, request).await,
         ("GET", ["clock"]) => clock::show(surfaces),
         ("POST", ["clock", "pause"]) => clock::pause(surfaces),
         ("POST", ["clock", "resume"]) => clock::resume(surfaces),
@@ -166,14 +179,14 @@ async fn endpoint(surfaces: &Surfaces, request: &Request, path: &[&str]) -> Outc
         ("GET", ["next"]) => scripts::queued(surfaces, request),
         ("POST", ["next"]) => scripts::queue(surfaces, request),
         ("DELETE", ["next"]) => scripts::clear(surfaces, request),
-        ("GET", ["merchants"]) => accounts::list(surfaces),
+        ("GET", ["merchants"]) => accounts::list(surfaces, request).await,
         ("GET", ["merchants", username]) => accounts::one(surfaces, username),
         ("PUT", ["merchants", username]) => accounts::put(surfaces, request, username),
         ("DELETE", ["merchants", username]) => accounts::remove(surfaces, username),
         ("POST", ["reset"]) => whole::reset(surfaces, request),
         ("GET", ["state"]) => whole::save(surfaces),
         ("PUT", ["state"]) => whole::restore(surfaces, request),
-        ("GET", ["coverage"]) => whole::coverage(surfaces, request),
+        ("GET", ["coverage"]) => whole::coverage(surfaces, request).await,
         _ => Err(nothing_here(&request.method, path)),
     }
 }

@@ -16,12 +16,12 @@ use crate::gateway::values::excerpt;
 
 pub(super) fn list(surfaces: &Surfaces, request: &Request) -> Outcome {
     let query = Query::parse(request, &["merchant"])?;
-    surfaces.door.read(|gateway| {
+    let mut known: Vec<Known> = surfaces.door.read(|gateway| {
         let merchant = query.merchant(gateway)?;
-        let mut known: Vec<&Known> = gateway.repertoire().of(merchant.as_deref()).collect();
-        known.sort_by(|a, b| a.scenario.name.cmp(&b.scenario.name));
-        ok(&json!({ "scenarios": known.into_iter().map(summary).collect::<Vec<_>>() }))
-    })
+        Ok::<_, Problem>(gateway.repertoire().of(merchant.as_deref()).cloned().collect())
+    })?;
+    known.sort_by(|a, b| a.scenario.name.cmp(&b.scenario.name));
+    ok(&json!({ "scenarios": known.iter().map(summary).collect::<Vec<_>>() }))
 }
 
 fn summary(known: &Known) -> Value {
@@ -121,8 +121,8 @@ pub(super) fn queue(surfaces: &Surfaces, request: &Request) -> Outcome {
             Value::String(name) => named(gateway, name, merchant.as_deref())?,
             object => Arc::new(unnamed(object).map_err(|why| unusable(format!("scenario: {why}")))?),
         };
-        gateway.queue(Next { merchant, when, times, scenario }).map_err(unusable)?;
-        Ok::<_, Problem>(queue_of(gateway, None))
+        gateway.queue(Next { merchant: merchant.clone(), when, times, scenario }).map_err(unusable)?;
+        Ok::<_, Problem>(queue_of(gateway, merchant.as_deref()))
     })?;
     Ok(reply(201, &queued))
 }
@@ -161,6 +161,6 @@ pub(super) fn clear(surfaces: &Surfaces, request: &Request) -> Outcome {
     surfaces.door.apply(|gateway, _| {
         let merchant = query.merchant(gateway)?;
         gateway.clear_queue(merchant.as_deref());
-        ok(&queue_of(gateway, None))
+        ok(&queue_of(gateway, merchant.as_deref()))
     })
 }

@@ -1,17 +1,21 @@
 //! Transactions: list, one with its timeline, settle, post.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::{Request, Surfaces};
 use super::input::{Query, body};
+use super::search::BATCH;
+use super::work::Listing;
 use super::{Outcome, Problem, deliveries, ok, reply};
+use crate::door::Door;
 use crate::gateway::Gateway;
+use crate::gateway::journal::{Entry, Event};
 use crate::gateway::scenario::{Posting, Settlement};
 use crate::gateway::transaction::Transaction;
 use crate::gateway::values::{Msisdn, excerpt};
 use crate::view;
 
-pub(super) fn list(surfaces: &Surfaces, request: &Request) -> Outcome {
+pub(super) async fn list(surfaces: &Surfaces, request: &Request) -> Outcome {
     let filters = ["refid", "tid", "msisdn", "status", "merchant", "scenario", "limit", "before"];
     let query = Query::parse(request, &filters)?;
     let limit = query.limit()?;
@@ -23,7 +27,7 @@ pub(super) fn list(surfaces: &Surfaces, request: &Request) -> Outcome {
     }
     let payer = query.get("msisdn").map(Msisdn::parse).transpose();
     let payer = payer.map_err(|why| Problem::unusable(format!("msisdn: {why}"), "write it in any spelling"))?;
-    let fits = |found: &&Transaction| {
+    let fits = &|found: &Transaction| {
         let same = |name: &str, value: &str| query.get(name).is_none_or(|wanted| wanted == value);
         same("refid", &found.order.refid)
             && same("tid", &found.tid)
@@ -32,33 +36,58 @@ pub(super) fn list(surfaces: &Surfaces, request: &Request) -> Outcome {
             && same("status", view::status(found))
             && payer.as_ref().is_none_or(|payer| Msisdn::parse(found.order.msisdn.trim()).as_ref() == Ok(payer))
     };
-    surfaces.door.read(|gateway| {
+    let mut place = surfaces.door.read(|gateway| {
         query.merchant(gateway)?;
-        if let Some(tid) = query.get("before").filter(|tid| gateway.ledger().find(tid).is_none()) {
-            let message = format!("before: there is no transaction '{}'", excerpt(tid));
-            return Err(Problem::not_found(message, "write the next_before of the page before, or leave it out"));
+        // A page goes on behind the transaction that the one before ended with.
+        let Some(tid) = query.get("before") else { return Ok(gateway.ledger().places()) };
+        let message = || format!("before: there is no transaction '{}'", excerpt(tid));
+        let hint = "write the next_before of the page before, or leave it out";
+        gateway.ledger().place(tid).ok_or_else(|| Problem::not_found(message(), hint))
+    })?;
+    let mut turn = surfaces.work.begin();
+    let (mut listing, mut next_before, mut last) = (Listing::default(), None, None);
+    'pages: while place > 0 {
+        let room = limit + 1 - listing.values.len();
+        let (page, next) = surfaces.door.read(|gateway| page_before(gateway, place, room, fits));
+        place = next;
+        for found in page {
+            if listing.values.len() == limit || !listing.add(view::transaction(&found)) {
+                next_before = last;
+                break 'pages;
+            }
+            last = Some(found.tid);
+            turn.give_way().await;
         }
-        let mut newest = gateway.ledger().iter().rev().skip_while(|found| {
-            // A page goes on behind the transaction that the one before ended with.
-            query.get("before").is_some_and(|tid| *found.tid != *tid)
-        });
-        if query.get("before").is_some() {
-            newest.next();
-        }
-        let mut fitting = newest.filter(fits);
-        let page: Vec<&Transaction> = fitting.by_ref().take(limit).collect();
-        let more = fitting.next().is_some();
-        let before = page.last().filter(|_| more).map(|last| &last.tid);
-        ok(&json!({
-            "transactions": page.iter().map(|found| view::transaction(found)).collect::<Vec<_>>(),
-            "next_before": before,
-        }))
-    })
+        turn.give_way().await;
+    }
+    ok(&json!({ "transactions": listing.values, "next_before": next_before }))
 }
 
-pub(super) fn one(surfaces: &Surfaces, request: &Request, id: &str) -> Outcome {
+/// How many places of the ledger are looked at under one lock.
+const PLACES: usize = 1000;
+
+/// The transactions that fit before a place, the newest first, and the place before which to go on.
+fn page_before(
+    gateway: &Gateway,
+    place: usize,
+    room: usize,
+    fits: impl Fn(&Transaction) -> bool,
+) -> (Vec<Transaction>, usize) {
+    let (mut page, mut next) = (Vec::new(), place.saturating_sub(PLACES));
+    for (index, found) in gateway.ledger().newest(place, PLACES) {
+        page.extend(found.filter(|found| fits(found)).cloned());
+        // What is copied takes longer than what is only looked at.
+        if page.len() == room.min(BATCH) {
+            next = index;
+            break;
+        }
+    }
+    (page, next)
+}
+
+pub(super) async fn one(surfaces: &Surfaces, request: &Request, id: &str) -> Outcome {
     let query = Query::parse(request, &["merchant"])?;
-    surfaces.door.read(|gateway| {
+    let (found, mut object) = surfaces.door.read(|gateway| {
         let merchant = query.merchant(gateway)?;
         let found = find(gateway, id, merchant.as_deref())?;
         let mut object = view::transaction(found);
@@ -66,11 +95,60 @@ pub(super) fn one(surfaces: &Surfaces, request: &Request, id: &str) -> Outcome {
         object["payer"] = found.answer.as_ref().map(|answer| answer.act.to_string()).into();
         object["awaits_payer"] = gateway.awaits_payer(&found.tid).into();
         object["due"] = gateway.ahead(&found.tid).iter().map(ToString::to_string).collect();
-        let timeline = gateway.journal().since(found.created).filter(|entry| entry.event.tid() == &*found.tid);
-        object["timeline"] = timeline.map(view::whole).collect::<Vec<Value>>().into();
-        object["timeline_complete"] = (gateway.journal().evicted() == 0).into();
-        ok(&object)
-    })
+        Ok::<_, Problem>((found.clone(), object))
+    })?;
+    let mut turn = surfaces.work.begin();
+    let (mut listing, mut timeline) = (Listing::default(), Timeline::of(&found));
+    let mut is_cut = false;
+    'pages: while let Some(page) = timeline.page(&surfaces.door) {
+        for entry in page {
+            is_cut = listing.values.len() == TIMELINE || !listing.add(view::whole(&entry));
+            if is_cut {
+                break 'pages;
+            }
+            turn.give_way().await;
+        }
+        turn.give_way().await;
+    }
+    let last = listing.values.last().map(|entry| entry["number"].clone());
+    object["timeline"] = listing.values.into();
+    object["timeline_complete"] = (!is_cut && surfaces.door.read(|gateway| gateway.journal().evicted()) == 0).into();
+    if is_cut {
+        // GET journal has the rest, after this number.
+        object["timeline_after"] = last.into();
+    }
+    ok(&object)
+}
+
+/// The most entries of a timeline in one response.
+const TIMELINE: usize = 1000;
+
+/// The entries about one payment, the oldest first, a few under one lock.
+pub(in crate::web) struct Timeline<'a> {
+    found: &'a Transaction,
+    cursor: Option<u64>,
+}
+
+impl<'a> Timeline<'a> {
+    pub(in crate::web) fn of(found: &'a Transaction) -> Timeline<'a> {
+        Timeline { found, cursor: None }
+    }
+
+    /// The next entries; `None` when there are no more. Another merchant's question about the tid is not the payment's.
+    pub(in crate::web) fn page(&mut self, door: &Door) -> Option<Vec<Entry>> {
+        let mine =
+            |event: &Event| event.tid() == &*self.found.tid && event.merchant() == Some(&*self.found.order.merchant);
+        door.read(|gateway| {
+            let journal = gateway.journal();
+            let first = || journal.since(self.found.created).next().map_or(journal.last(), |entry| entry.number - 1);
+            let cursor = self.cursor.unwrap_or_else(first);
+            let mut end = None;
+            let entries = journal.after(cursor).take(PLACES).inspect(|entry| end = Some(entry.number));
+            let page = entries.filter(|entry| mine(&entry.event)).cloned().collect();
+            self.cursor = end;
+            end.map(|_| page)
+        })
+    }
 }
 
 /// By tid, or by a refid that is one merchant's only.
@@ -112,11 +190,13 @@ pub(super) async fn post(surfaces: &Surfaces, request: &Request, id: &str) -> Ou
     let query = Query::parse(request, &["merchant"])?;
     let example = r#"{} for the truth, or {"fields": {"statusid": "02"}, "count": 2}"#;
     let posting: Posting = body(request, example)?;
-    let number = surfaces.door.apply(|gateway, now| {
+    let (number, after) = surfaces.door.apply(|gateway, now| {
         let merchant = query.merchant(gateway)?;
         let tid = find(gateway, id, merchant.as_deref())?.tid.clone();
-        gateway.post_by_hand(&tid, &posting, now).map_err(|why| Problem::unusable(why, format!("such as {example}")))
+        let posted = gateway.post_by_hand(&tid, &posting, now);
+        let number = posted.map_err(|why| Problem::unusable(why, format!("such as {example}")))?;
+        Ok::<_, Problem>((number, gateway.journal().last()))
     })?;
-    let (status, delivery) = deliveries::when_delivered(surfaces, number).await;
+    let (status, delivery) = deliveries::when_delivered(surfaces, number, after).await?;
     Ok(reply(status, &delivery))
 }

@@ -8,14 +8,15 @@ use super::input::{self, Query, body};
 use super::{Outcome, Problem, clock, ok};
 use crate::gateway::Timestamp;
 use crate::gateway::state::State;
+use crate::gateway::tally::Tally;
 use crate::view;
 
 pub(super) fn info(surfaces: &Surfaces) -> Outcome {
     let mut object = surfaces.info.clone();
     object["clock"] = clock::state(surfaces);
-    let (transactions, merchants, last) = surfaces.door.read(|gateway| {
-        (gateway.ledger().iter().count(), gateway.rules().accounts.iter().len(), gateway.journal().last())
-    });
+    let (transactions, merchants, last) = surfaces
+        .door
+        .read(|gateway| (gateway.ledger().len(), gateway.rules().accounts.iter().len(), gateway.journal().last()));
     object["transactions"] = transactions.into();
     object["merchants"] = merchants.into();
     object["journal_last"] = last.into();
@@ -72,10 +73,31 @@ pub(super) fn restore(surfaces: &Surfaces, request: &Request) -> Outcome {
     info(surfaces)
 }
 
-pub(super) fn coverage(surfaces: &Surfaces, request: &Request) -> Outcome {
+pub(super) async fn coverage(surfaces: &Surfaces, request: &Request) -> Outcome {
     let query = Query::parse(request, &["merchant"])?;
-    surfaces.door.read(|gateway| {
-        let merchant = query.merchant(gateway)?;
-        ok(&view::coverage(gateway, merchant.as_deref()))
-    })
+    let merchant = surfaces.door.read(|gateway| query.merchant(gateway))?;
+    ok(&counted(surfaces, merchant.as_deref()).await)
+}
+
+/// How many merchants' counts are added up under one lock.
+const MERCHANTS: usize = 100;
+
+/// What was covered, of one merchant or of all.
+pub(in crate::web) async fn counted(surfaces: &Surfaces, merchant: Option<&str>) -> Value {
+    let mut turn = surfaces.work.begin();
+    let (mut tally, mut last) = (Tally::default(), None);
+    match merchant {
+        Some(_) => tally = surfaces.door.read(|gateway| gateway.journal().tallies().of(merchant)),
+        None => loop {
+            let next = surfaces
+                .door
+                .read(|gateway| gateway.journal().tallies().add_after(last.as_deref(), MERCHANTS, &mut tally));
+            turn.give_way().await;
+            if next.is_none() {
+                break;
+            }
+            last = next;
+        },
+    }
+    surfaces.door.read(|gateway| view::coverage(gateway, merchant, &tally))
 }

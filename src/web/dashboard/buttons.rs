@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::super::control::{Outcome, Problem, advance_clock};
+use super::super::control::{Outcome, Problem, advance_clock, find_delivery};
 use super::super::{Body, Request, Surfaces};
 use super::see_other;
 use crate::clock::ClockMode;
@@ -24,7 +24,7 @@ pub(super) async fn press(surfaces: &Surfaces, request: &Request) -> Outcome {
     match field("do") {
         "settle" => settle(surfaces, field("tid"), field("as"))?,
         "post" => post(surfaces, field("tid"), field("how"))?,
-        "replay" => replay(surfaces, field("id"))?,
+        "replay" => replay(surfaces, field("id")).await?,
         "pause" => surfaces.door.set_clock(ClockMode::Paused),
         "resume" => surfaces.door.set_clock(ClockMode::Running),
         "advance" => {
@@ -77,10 +77,10 @@ fn post(surfaces: &Surfaces, tid: &str, how: &str) -> Result<(), Problem> {
     })
 }
 
-fn replay(surfaces: &Surfaces, id: &str) -> Result<(), Problem> {
-    let number = id.parse().map_err(|_| unusable(format!("id: '{}' is not a number", excerpt(id))))?;
-    let replayed = surfaces.door.apply(|gateway, _| gateway.replay(number));
-    let gone = || Problem::not_found(format!("delivery {number} is gone"), "choose a newer one");
+async fn replay(surfaces: &Surfaces, id: &str) -> Result<(), Problem> {
+    let (_, delivery) = find_delivery(surfaces, id).await?;
+    let replayed = surfaces.door.apply(|gateway, _| gateway.replay(&delivery));
+    let gone = || Problem::not_found(format!("the payment of delivery {id} is gone"), "choose a newer one");
     replayed.map(drop).ok_or_else(gone)
 }
 

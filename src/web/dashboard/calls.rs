@@ -8,12 +8,14 @@ use super::payment::{Moment, moment};
 use super::{Frame, parameter, query};
 use crate::gateway::Gateway;
 use crate::gateway::ReturnCode;
-use crate::gateway::journal::{CallRecord, Event};
+use crate::gateway::journal::{CallRecord, Entry, Event};
 use crate::view;
 
 /// How many entries a page has, and how many are looked at for it.
 const ROWS: usize = 50;
 const REACH: usize = 20_000;
+/// How many are looked at under one lock.
+const BATCH: usize = 1000;
 
 #[derive(Template)]
 #[template(path = "dashboard-calls.html")]
@@ -33,7 +35,7 @@ struct Line {
     right: String,
 }
 
-pub(super) fn page(surfaces: &Surfaces, request: &Request) -> Outcome {
+pub(super) async fn page(surfaces: &Surfaces, request: &Request) -> Outcome {
     let (only, before) = (parameter(request, "only"), parameter(request, "before").parse().unwrap_or(u64::MAX));
     let wanted = |event: &Event| match event {
         Event::Call(call) => only != "refused" || call.refusal.is_some(),
@@ -41,31 +43,48 @@ pub(super) fn page(surfaces: &Surfaces, request: &Request) -> Outcome {
         Event::Reset { .. } => only != "refused",
         _ => false,
     };
-    let (rows, older) = surfaces.door.read(|gateway| {
-        let newest = gateway.journal().after(0).rev().skip_while(|entry| entry.number >= before);
-        let mut found = newest.take(REACH).filter(|entry| wanted(&entry.event));
-        let rows: Vec<Line> = found
-            .by_ref()
-            .take(ROWS)
-            .map(|entry| {
-                let call = if let Event::Call(call) = &entry.event { Some(&**call) } else { None };
-                Line {
-                    moment: moment(entry, None),
-                    tid: call
-                        .filter(|_| gateway.ledger().find(entry.event.tid()).is_some())
-                        .map_or(String::new(), |call| call.tid.to_string()),
-                    refid: call.map_or(String::new(), |call| call.refid.to_string()),
-                    summary: call.map_or(String::new(), |call| call.summary.to_string()),
-                    right: call.map_or(String::new(), |call| right(gateway, call, &surfaces.home.url)),
-                }
-            })
-            .collect();
-        let more = found.next().is_some();
-        let older = rows.last().filter(|_| more).map_or(0, |row| row.moment.number);
-        (rows, older)
-    });
+    let (mut rows, mut place, mut looked_at) = (Vec::new(), before, 0);
+    let (mut more, mut turn) = (false, surfaces.work.begin());
+    while !more && looked_at < REACH {
+        looked_at += BATCH;
+        let room = ROWS + 1 - rows.len();
+        let (page, end) = surfaces.door.read(|gateway| {
+            let mut end = None;
+            let newest = gateway.journal().before(place).take(BATCH).inspect(|entry| end = Some(entry.number));
+            let page: Vec<Entry> = newest.filter(|entry| wanted(&entry.event)).take(room).cloned().collect();
+            (page, end)
+        });
+        for entry in page {
+            more = rows.len() == ROWS;
+            if more {
+                break;
+            }
+            rows.push(surfaces.door.read(|gateway| line(gateway, &entry, &surfaces.home.url)));
+            turn.give_way().await;
+        }
+        turn.give_way().await;
+        let Some(end) = end else { break };
+        place = end;
+    }
+    let older = rows.last().filter(|_| more).map_or(0, |row| row.moment.number);
     let older = if older > 0 { query(&[("only", &only), ("before", &older.to_string())]) } else { String::new() };
     Ok(Reply::page(200, &Page { frame: Frame::new(surfaces, request, "calls"), only, rows, older }))
+}
+
+fn line(gateway: &Gateway, entry: &Entry, url: &str) -> Line {
+    let call = if let Event::Call(call) = &entry.event { Some(&**call) } else { None };
+    // Only the merchant's own payment: a tid of another's leads nowhere.
+    let own = call.filter(|call| {
+        let merchant = call.merchant.as_deref();
+        merchant.is_some_and(|merchant| gateway.ledger().by_tid(merchant, &call.tid).is_some())
+    });
+    Line {
+        moment: moment(entry, None),
+        tid: own.map_or(String::new(), |call| call.tid.to_string()),
+        refid: call.map_or(String::new(), |call| call.refid.to_string()),
+        summary: call.map_or(String::new(), |call| call.summary.to_string()),
+        right: call.map_or(String::new(), |call| right(gateway, call, url)),
+    }
 }
 
 /// The line that would be right in place of what was refused; empty for what a script refused.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::super::control::Outcome;
 use super::super::{Reply, Sending, Surfaces};
 use crate::door::Door;
 
@@ -16,10 +17,12 @@ const LOOK: Duration = Duration::from_millis(250);
 const QUIET: u32 = 60;
 
 /// A stream of events, one for each change that was seen.
-pub(super) fn stream(surfaces: &Surfaces) -> Reply {
+pub(super) fn stream(surfaces: &Surfaces) -> Outcome {
+    let place = surfaces.work.stream()?;
     let (sender, receiver) = mpsc::channel(1);
     let (door, mut stop) = (Arc::clone(&surfaces.door), surfaces.stop.clone());
     tokio::spawn(async move {
+        let _place = place;
         let (mut seen, mut quiet) = (String::new(), 0);
         loop {
             let shown = signature(&door);
@@ -42,8 +45,8 @@ pub(super) fn stream(surfaces: &Surfaces) -> Reply {
         }
     });
     let reply = Reply::text(200, "retry: 1000\n\n");
-    Reply { content_type: "text/event-stream".into(), sending: Sending::Live(receiver), ..reply }
-        .with("Cache-Control", "no-store")
+    Ok(Reply { content_type: "text/event-stream".into(), sending: Sending::Live(receiver), ..reply }
+        .with("Cache-Control", "no-store"))
 }
 
 /// What is different when a page would be: the journal, the clock's hand, the queue, what lies ahead.

@@ -28,14 +28,14 @@ pub(super) async fn answer(surfaces: &Surfaces, request: &Request, path: &[&str]
         return if problem.status == 401 && reading { ask_for_token(401, "") } else { page_of(&problem) };
     }
     let page = match (path, reading) {
-        ([], true) => payments::page(surfaces, request),
-        (["payments", tid], true) => payment::page(surfaces, request, tid),
-        (["calls"], true) => calls::page(surfaces, request),
+        ([], true) => payments::page(surfaces, request).await,
+        (["payments", tid], true) => payment::page(surfaces, request, tid).await,
+        (["calls"], true) => calls::page(surfaces, request).await,
         (["scenarios"], true) => reference::scenarios(surfaces, request),
         (["merchants"], true) => reference::merchants(surfaces, request),
-        (["coverage"], true) => reference::coverage(surfaces, request),
+        (["coverage"], true) => reference::coverage(surfaces, request).await,
         (["start"], true) => start::page(surfaces, request),
-        (["live"], true) => Ok(live::stream(surfaces)),
+        (["live"], true) => live::stream(surfaces),
         (["do"], false) => buttons::press(surfaces, request).await,
         _ => {
             Err(Problem::new(404, "not-found", "there is no such page", "the pages there are stand in the menu above"))

@@ -1,13 +1,16 @@
 //! One payment: its facts, its timeline, and the buttons that change its course.
 
+use std::collections::VecDeque;
+
 use askama::Template;
 
-use super::super::control::{Outcome, Problem, delivery_curl};
+use super::super::control::{Outcome, Problem, Timeline, delivery_curl};
 use super::super::{Reply, Request, Surfaces};
 use super::{Frame, second, time_of_day};
 use crate::gateway::journal::{CallRecord, Entry, Event};
 use crate::gateway::masking;
 use crate::gateway::postback::Delivery;
+use crate::gateway::transaction::Transaction;
 use crate::gateway::values::excerpt;
 use crate::gateway::wire::Told;
 use crate::gateway::{Gateway, Timestamp};
@@ -51,23 +54,34 @@ pub(super) struct Moment {
     pub(super) delivery: Option<u64>,
 }
 
-pub(super) fn page(surfaces: &Surfaces, request: &Request, tid: &str) -> Outcome {
+pub(super) async fn page(surfaces: &Surfaces, request: &Request, tid: &str) -> Outcome {
     let frame = Frame::new(surfaces, request, "payments");
-    let page = surfaces.door.read(|gateway| read(gateway, frame, tid));
-    let page = page.ok_or_else(|| {
+    let found = surfaces.door.read(|gateway| gateway.ledger().find(tid).cloned());
+    let found = found.ok_or_else(|| {
         let message = format!("there is no payment '{}', or not any more", excerpt(tid));
         Problem::new(404, "not-found", message, "it may have been forgotten by a reset: choose one from the list")
     })?;
+    let (mut pages, mut turn) = (Timeline::of(&found), surfaces.work.begin());
+    let (mut newest, mut is_cut) = (VecDeque::new(), false);
+    while let Some(page) = pages.page(&surfaces.door) {
+        newest.extend(page);
+        while newest.len() > ENTRIES {
+            newest.pop_front();
+            is_cut = true;
+        }
+        turn.give_way().await;
+    }
+    let mut timeline = Vec::new();
+    for entry in &newest {
+        timeline.push(moment(entry, Some(found.created)));
+        turn.give_way().await;
+    }
+    let page = surfaces.door.read(|gateway| read(gateway, frame, &found, timeline, is_cut));
     Ok(Reply::page(200, &page))
 }
 
-fn read(gateway: &Gateway, frame: Frame, tid: &str) -> Option<Page> {
-    let found = gateway.ledger().find(tid)?;
+fn read(gateway: &Gateway, frame: Frame, found: &Transaction, timeline: Vec<Moment>, is_cut: bool) -> Page {
     let (order, told) = (&found.order, Told::truth(found));
-    let mut newest = gateway.journal().since(found.created).rev().filter(|entry| entry.event.tid() == tid);
-    let mut timeline: Vec<Moment> =
-        newest.by_ref().take(ENTRIES).map(|entry| moment(entry, Some(found.created))).collect();
-    timeline.reverse();
     let mut facts = vec![
         ("Merchant", order.merchant.to_string()),
         ("Payer", order.msisdn.to_string()),
@@ -82,7 +96,7 @@ fn read(gateway: &Gateway, frame: Frame, tid: &str) -> Option<Page> {
         facts.push(("momtransactionid", outcome.momtransactionid.to_string()));
     }
     facts.extend(found.answer.as_ref().map(|answer| ("The payer", answer.act.to_string())));
-    Some(Page {
+    Page {
         frame,
         tid: found.tid.to_string(),
         refid: order.refid.to_string(),
@@ -91,12 +105,12 @@ fn read(gateway: &Gateway, frame: Frame, tid: &str) -> Option<Page> {
         statusdesc: told.statusdesc.to_owned(),
         facts,
         checkout: found.checkout.to_string(),
-        awaits: gateway.awaits_payer(tid),
-        due: gateway.ahead(tid).into_iter().map(second).collect(),
+        awaits: gateway.awaits_payer(&found.tid),
+        due: gateway.ahead(&found.tid).into_iter().map(second).collect(),
         script: serde_json::to_string_pretty(&*found.scenario).unwrap_or_default(),
-        cut: newest.next().is_some() || gateway.journal().evicted() > 0,
+        cut: is_cut || gateway.journal().evicted() > 0,
         timeline,
-    })
+    }
 }
 
 /// An entry of the journal for people.

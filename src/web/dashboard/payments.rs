@@ -97,11 +97,12 @@ impl Filter {
     }
 }
 
-pub(super) fn page(surfaces: &Surfaces, request: &Request) -> Outcome {
+pub(super) async fn page(surfaces: &Surfaces, request: &Request) -> Outcome {
     let filter = Filter::of(request);
     let before = parameter(request, "before").parse().unwrap_or(usize::MAX);
     let (mut rows, mut place, mut looked_at) = (Vec::new(), before, 0);
     let mut older = None;
+    let mut turn = surfaces.work.begin();
     // In batches, so that a long search holds up no payment.
     while older.is_none() && looked_at < REACH && place > 0 {
         looked_at += BATCH;
@@ -118,6 +119,7 @@ pub(super) fn page(surfaces: &Surfaces, request: &Request) -> Outcome {
             }
             place = place.saturating_sub(BATCH);
         });
+        turn.give_way().await;
     }
     let unfinished = older.is_none() && place > 0;
     let (total, merchants, scenarios) = surfaces.door.read(|gateway| {

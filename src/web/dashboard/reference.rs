@@ -3,12 +3,11 @@
 use askama::Template;
 use serde_json::Value;
 
-use super::super::control::Outcome;
+use super::super::control::{self, Outcome};
 use super::super::{Reply, Request, Surfaces};
 use super::{Frame, query};
 use crate::gateway::merchant::Merchant;
 use crate::gateway::repertoire::Known;
-use crate::view;
 
 #[derive(Template)]
 #[template(path = "dashboard-scenarios.html")]
@@ -145,8 +144,8 @@ struct Cell {
     met: u64,
 }
 
-pub(super) fn coverage(surfaces: &Surfaces, request: &Request) -> Outcome {
-    let coverage = surfaces.door.read(|gateway| view::coverage(gateway, None));
+pub(super) async fn coverage(surfaces: &Surfaces, request: &Request) -> Outcome {
+    let coverage = control::coverage(surfaces, None).await;
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let group = |title, list: &str, name: &str| Group {
         title,
