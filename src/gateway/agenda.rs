@@ -1,6 +1,7 @@
 //! What is due when. Ties at one instant are settled by the order in which they were put down.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use super::timestamp::Timestamp;
 
@@ -9,6 +10,14 @@ use super::timestamp::Timestamp;
 pub struct Agenda<T> {
     entries: BTreeMap<(Timestamp, u64), T>,
     next_number: u64,
+}
+
+/// The place of an entry among the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// When it is due.
+    pub at: Timestamp,
+    number: u64,
 }
 
 impl<T> Default for Agenda<T> {
@@ -39,6 +48,13 @@ impl<T> Agenda<T> {
     /// All entries with their moments, in order.
     pub fn iter(&self) -> impl Iterator<Item = (Timestamp, &T)> {
         self.entries.iter().map(|((at, _), entry)| (*at, entry))
+    }
+
+    /// At most `count` entries after a place, each with its place. For readers that must not look at all of them at once.
+    pub fn page(&self, after: Option<Place>, count: usize) -> impl Iterator<Item = (Place, &T)> {
+        let from = after.map_or(Bound::Unbounded, |place| Bound::Excluded((place.at, place.number)));
+        let page = self.entries.range((from, Bound::Unbounded)).take(count);
+        page.map(|((at, number), entry)| (Place { at: *at, number: *number }, entry))
     }
 
     /// Keeps only the entries that `keep` wants.

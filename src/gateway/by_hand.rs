@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::agenda::Place;
 use super::choice::Next;
 use super::ledger::Position;
 use super::merchant::Merchant;
@@ -109,7 +110,12 @@ impl Gateway {
 
     /// What is still to happen to a transaction by its script: moments, in order.
     pub fn ahead(&self, tid: &str) -> Vec<Timestamp> {
-        let Some(position) = self.ledger.position(tid) else { return Vec::new() };
+        self.ahead_after(tid, None, usize::MAX).0
+    }
+
+    /// The same among at most `count` entries of the agenda after a place, and the place to go on after, if any.
+    pub fn ahead_after(&self, tid: &str, after: Option<Place>, count: usize) -> (Vec<Timestamp>, Option<Place>) {
+        let Some(position) = self.ledger.position(tid) else { return (Vec::new(), None) };
         let concerns = |due: &Due| match due {
             Due::Step(other, turn) | Due::Tell(other, turn) | Due::Answer(other, turn) => {
                 *other == position && self.is_turn(position, *turn)
@@ -117,7 +123,10 @@ impl Gateway {
             Due::Send(postback) => *postback.tid == *tid,
             Due::Release(_) => false,
         };
-        self.agenda.iter().filter(|(_, due)| concerns(due)).map(|(at, _)| at).collect()
+        let mut end = None;
+        let page = self.agenda.page(after, count).inspect(|(place, _)| end = Some(*place));
+        let moments = page.filter(|(_, due)| concerns(due)).map(|(place, _)| place.at).collect();
+        (moments, end)
     }
 
     fn is_turn(&self, position: Position, turn: u32) -> bool {

@@ -201,6 +201,9 @@ async fn state(surfaces: &Surfaces, request: &Request, id: &str) -> Reply {
     Reply::json(if word.is_some() { 200 } else { 404 }, body).with("Cache-Control", "no-store")
 }
 
+/// The shortest rest of a page that waits for its payment, between two looks.
+const REST: Duration = Duration::from_millis(100);
+
 /// Returns how a payment stands once that is not as `seen`; `None` when it is not there.
 async fn news(surfaces: &Surfaces, id: &str, seen: &str) -> Option<&'static str> {
     let mut changes = surfaces.door.watch();
@@ -210,6 +213,8 @@ async fn news(surfaces: &Surfaces, id: &str, seen: &str) -> Option<&'static str>
             return word;
         }
         changes.changed().await;
+        // Many open pages must not cost each payment a wake-up of them all.
+        tokio::time::sleep(REST).await;
     }
 }
 

@@ -28,7 +28,7 @@ pub use guard::Guard;
 pub(super) use guard::{complaint, is_browsers};
 pub(super) use har::curl as delivery_curl;
 use input::percent_decoded;
-pub(super) use transactions::Timeline;
+pub(super) use transactions::{Timeline, ahead};
 pub(super) use whole::counted as coverage;
 pub use work::Work;
 
@@ -126,7 +126,7 @@ const ENDPOINTS: [(&str, &str); 32] = [
     ("GET next", "what waits for the next payments"),
     ("POST next", "{\"scenario\": \"decline\", \"times\": 1, \"when\": {…}, \"merchant\": \"…\"}"),
     ("DELETE next", "empty the queue; merchant"),
-    ("GET merchants", "list"),
+    ("GET merchants", "list; after, limit"),
     ("GET merchants/{username}", "one"),
     ("PUT merchants/{username}", "add an account, or change the parts of it that are sent"),
     ("DELETE merchants/{username}", "take one away"),

@@ -5,14 +5,14 @@ use serde_json::json;
 use super::super::{Request, Surfaces};
 use super::input::{Query, body};
 use super::search::BATCH;
-use super::work::Listing;
+use super::work::{Listing, Turn};
 use super::{Outcome, Problem, deliveries, ok, reply};
 use crate::door::Door;
-use crate::gateway::Gateway;
 use crate::gateway::journal::{Entry, Event};
 use crate::gateway::scenario::{Posting, Settlement};
 use crate::gateway::transaction::Transaction;
 use crate::gateway::values::{Msisdn, excerpt};
+use crate::gateway::{Gateway, Timestamp};
 use crate::view;
 
 pub(super) async fn list(surfaces: &Surfaces, request: &Request) -> Outcome {
@@ -94,10 +94,10 @@ pub(super) async fn one(surfaces: &Surfaces, request: &Request, id: &str) -> Out
         object["sent"] = view::sent(found);
         object["payer"] = found.answer.as_ref().map(|answer| answer.act.to_string()).into();
         object["awaits_payer"] = gateway.awaits_payer(&found.tid).into();
-        object["due"] = gateway.ahead(&found.tid).iter().map(ToString::to_string).collect();
         Ok::<_, Problem>((found.clone(), object))
     })?;
     let mut turn = surfaces.work.begin();
+    object["due"] = ahead(surfaces, &found.tid, &mut turn).await.iter().map(ToString::to_string).collect();
     let (mut listing, mut timeline) = (Listing::default(), Timeline::of(&found));
     let mut is_cut = false;
     'pages: while let Some(page) = timeline.page(&surfaces.door) {
@@ -118,6 +118,20 @@ pub(super) async fn one(surfaces: &Surfaces, request: &Request, id: &str) -> Out
         object["timeline_after"] = last.into();
     }
     ok(&object)
+}
+
+/// What is still to happen to a payment, a part of the agenda under one lock.
+pub(in crate::web) async fn ahead(surfaces: &Surfaces, tid: &str, turn: &mut Turn<'_>) -> Vec<Timestamp> {
+    let (mut moments, mut place) = (Vec::new(), None);
+    loop {
+        let (more, end) = surfaces.door.read(|gateway| gateway.ahead_after(tid, place, PLACES));
+        moments.extend(more);
+        turn.give_way().await;
+        if end.is_none() {
+            return moments;
+        }
+        place = end;
+    }
 }
 
 /// The most entries of a timeline in one response.

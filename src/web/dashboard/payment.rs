@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use askama::Template;
 
-use super::super::control::{Outcome, Problem, Timeline, delivery_curl};
+use super::super::control::{Outcome, Problem, Timeline, ahead, delivery_curl};
 use super::super::{Reply, Request, Surfaces};
 use super::{Frame, second, time_of_day};
 use crate::gateway::journal::{CallRecord, Entry, Event};
@@ -76,7 +76,9 @@ pub(super) async fn page(surfaces: &Surfaces, request: &Request, tid: &str) -> O
         timeline.push(moment(entry, Some(found.created)));
         turn.give_way().await;
     }
+    let due = ahead(surfaces, &found.tid, &mut turn).await;
     let page = surfaces.door.read(|gateway| read(gateway, frame, &found, timeline, is_cut));
+    let page = Page { due: due.into_iter().map(second).collect(), ..page };
     Ok(Reply::page(200, &page))
 }
 
@@ -106,7 +108,7 @@ fn read(gateway: &Gateway, frame: Frame, found: &Transaction, timeline: Vec<Mome
         facts,
         checkout: found.checkout.to_string(),
         awaits: gateway.awaits_payer(&found.tid),
-        due: gateway.ahead(&found.tid).into_iter().map(second).collect(),
+        due: Vec::new(),
         script: serde_json::to_string_pretty(&*found.scenario).unwrap_or_default(),
         cut: is_cut || gateway.journal().evicted() > 0,
         timeline,
