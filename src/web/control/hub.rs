@@ -1,5 +1,5 @@
 //! All waits of the sandbox. One task follows the journal for all of them: it shows an entry to those waits only that
-//! it may concern, and rests four times as long as it worked, so that waiting costs the payments next to nothing.
+//! it may concern, and rests nine times as long as it worked, so that waiting costs the payments next to nothing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -18,8 +18,9 @@ use crate::gateway::transaction::Transaction;
 const ROUND: usize = 200;
 /// How long a round may last, unless one entry alone takes longer.
 const ROUND_TIME: Duration = Duration::from_micros(500);
-/// The shortest rest between two rounds.
+/// The shortest rest between two rounds, and what each wait adds to it once all entries were shown.
 const REST: Duration = Duration::from_millis(1);
+const REST_PER_WAIT: Duration = Duration::from_micros(4);
 
 /// The waits, and the task that follows the journal for them while there are any.
 #[derive(Debug)]
@@ -118,7 +119,11 @@ impl Hub {
             if matches!(next, Next::End) {
                 return;
             }
-            let rest = tokio::time::sleep((began.elapsed() * 4).max(REST));
+            let shortest = match next {
+                Next::Wait => REST + REST_PER_WAIT * u32::try_from(locked(&self.waits).count).unwrap_or(u32::MAX),
+                Next::End | Next::GoOn => REST,
+            };
+            let rest = tokio::time::sleep((began.elapsed() * 9).max(shortest));
             let rested = async {
                 rest.await;
                 if matches!(next, Next::Wait) {
