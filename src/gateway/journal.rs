@@ -252,6 +252,8 @@ pub struct Journal {
     /// The number of the newest entry that was let go for want of room.
     evicted: u64,
     tallies: Tallies,
+    /// Counts restored states: a number means another entry in each.
+    world: u64,
 }
 
 /// How many bytes the journal may hold; the oldest entries go first.
@@ -290,13 +292,18 @@ impl Journal {
     }
 
     /// An empty journal whose next entry is numbered on.
-    pub(super) fn numbered_on(last: u64) -> Journal {
-        Journal { last, ..Journal::default() }
+    pub(super) fn numbered_on(before: &Journal) -> Journal {
+        Journal { last: before.last, world: before.world, ..Journal::default() }
     }
 
-    /// A journal as it was saved, but for its entries.
-    pub(super) fn restored(last: u64, evicted: u64, tallies: Tallies) -> Journal {
-        Journal { last, evicted, tallies, ..Journal::default() }
+    /// A journal as it was saved, but for its entries, in the place of this one.
+    pub(super) fn restored(&self, last: u64, evicted: u64, tallies: Tallies) -> Journal {
+        Journal { last, evicted, tallies, world: self.world + 1, ..Journal::default() }
+    }
+
+    /// The number of states that were restored before this one.
+    pub fn world(&self) -> u64 {
+        self.world
     }
 
     /// Lets the entries and counts of one merchant go.

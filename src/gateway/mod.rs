@@ -248,7 +248,7 @@ impl Gateway {
     /// gone. Entries of the journal, postbacks and tickets are numbered on, so that whoever follows them misses
     /// nothing.
     pub fn reset(&mut self, now: Timestamp) {
-        let mut journal = Journal::numbered_on(self.journal.last());
+        let mut journal = Journal::numbered_on(&self.journal);
         journal.add(now, Event::Reset { merchant: None });
         let (outbox, postbacks, last_ticket) = (self.outbox.of_next_world(), self.postbacks, self.last_ticket);
         self.drop_tickets(None);

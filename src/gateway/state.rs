@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::agenda::Agenda;
 use super::choice::Chooser;
 use super::ids::Ids;
-use super::journal::{Entry, Journal};
+use super::journal::Entry;
 use super::ledger::Ledger;
 use super::merchant::{Accounts, Merchant};
 use super::postback::Postback;
@@ -103,7 +103,7 @@ impl Gateway {
         due.for_each(|(at, due)| agenda.put(at, due));
         let mut outbox = self.outbox.of_next_world();
         state.outbox.into_iter().for_each(|postback| outbox.put(postback));
-        let mut journal = Journal::restored(state.journal_last, state.journal_evicted, state.tallies);
+        let mut journal = self.journal.restored(state.journal_last, state.journal_evicted, state.tallies);
         for entry in state.journal {
             journal.restore(entry);
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::search::{Key, Subject, View};
-use super::waiting::{Page, Wait, locked, number_key};
+use super::waiting::{Page, Seen, Wait, locked, number_key};
 use super::work::Turn;
 use crate::door::Door;
 use crate::gateway::journal::{Entry, Event};
@@ -42,6 +42,8 @@ struct Waits {
     last_id: u64,
     /// The number of the last entry that was shown to them.
     cursor: u64,
+    /// In which of the restored states.
+    world: u64,
     is_followed: bool,
 }
 
@@ -62,14 +64,16 @@ impl Hub {
         let mut stop = self.stop.clone();
         let mut after = wait.condition.after;
         loop {
-            let cursor = wait.look(&self.door, after, turn).await;
+            let seen = wait.look(&self.door, after, turn).await;
             if wait.is_met() {
                 return true;
             }
-            let (place, shown) = self.enter(wait, cursor);
-            if shown > cursor {
+            let (place, shown) = self.enter(wait, seen);
+            if shown.world != seen.world {
+                wait.progress().restored = true;
+            } else if shown.entry > seen.entry {
                 // The others were shown these entries before this wait was among them.
-                wait.look_on(&self.door, cursor, turn).await;
+                wait.look_on(&self.door, seen, turn).await;
             }
             turn.rest();
             loop {
@@ -89,8 +93,9 @@ impl Hub {
         }
     }
 
-    /// Puts a wait among the others. Returns its place, and the number of the last entry that they were shown.
-    fn enter(self: &Arc<Hub>, wait: &Arc<Wait>, cursor: u64) -> (Place, u64) {
+    /// Puts a wait among the others. Returns its place, and how far the others were shown.
+    fn enter(self: &Arc<Hub>, wait: &Arc<Wait>, seen: Seen) -> (Place, Seen) {
+        let cursor = seen.entry;
         let mut waits = locked(&self.waits);
         waits.last_id += 1;
         waits.count += 1;
@@ -105,10 +110,10 @@ impl Hub {
             }
         }
         if !waits.is_followed {
-            (waits.is_followed, waits.cursor) = (true, cursor);
+            (waits.is_followed, waits.cursor, waits.world) = (true, cursor, seen.world);
             tokio::spawn(Arc::clone(self).follow());
         }
-        (Place { hub: Arc::clone(self), wait: Arc::clone(wait), id }, waits.cursor)
+        (Place { hub: Arc::clone(self), wait: Arc::clone(wait), id }, Seen { world: waits.world, entry: waits.cursor })
     }
 
     async fn follow(self: Arc<Hub>) {
@@ -151,8 +156,8 @@ impl Hub {
             }
             page
         });
-        if page.last < waits.cursor {
-            waits.cursor = page.last;
+        if page.world != waits.world {
+            (waits.world, waits.cursor) = (page.world, page.last);
             waits.all(|_, wait| {
                 wait.progress().restored = true;
                 wait.news.notify_one();

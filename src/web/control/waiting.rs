@@ -90,10 +90,11 @@ impl Wait {
         }
     }
 
-    /// Looks at all that there is already: entries after number `after`. Returns the number of the last one.
-    pub(super) async fn look(&self, door: &Door, after: u64, turn: &mut Turn<'_>) -> u64 {
+    /// Looks at all that there is already: entries after number `after`. Returns how far it came.
+    pub(super) async fn look(&self, door: &Door, after: u64, turn: &mut Turn<'_>) -> Seen {
+        let world = door.read(|gateway| gateway.journal().world());
         if self.condition.subject != Subject::Transaction {
-            return self.look_on(door, after, turn).await;
+            return self.look_on(door, Seen { world, entry: after }, turn).await;
         }
         let (cursor, named) = door.read(|gateway| (gateway.journal().last(), self.condition.named_payments(gateway)));
         let mut place = if named.is_some() { usize::MAX } else { 0 };
@@ -112,11 +113,12 @@ impl Wait {
             }
             turn.give_way().await;
         }
-        self.look_on(door, cursor, turn).await
+        self.look_on(door, Seen { world, entry: cursor }, turn).await
     }
 
-    /// Looks at the entries after `cursor`, until there are no more of them.
-    pub(super) async fn look_on(&self, door: &Door, mut cursor: u64, turn: &mut Turn<'_>) -> u64 {
+    /// Looks at the entries after those that were seen, until there are no more of them.
+    pub(super) async fn look_on(&self, door: &Door, seen: Seen, turn: &mut Turn<'_>) -> Seen {
+        let Seen { mut world, entry: mut cursor } = seen;
         while !self.is_met() {
             let page = door.read(|gateway| {
                 let mut page = Page::after(gateway, cursor, BATCH);
@@ -127,6 +129,10 @@ impl Wait {
                     .retain(|entry| self.condition.concerns(entry) || matches!(entry.event, Event::Reset { .. }));
                 page
             });
+            if page.world != world {
+                (world, cursor) = (page.world, 0);
+                continue;
+            }
             self.miss(cursor, page.evicted.min(page.last));
             cursor = page.end;
             for entry in page.entries {
@@ -147,8 +153,15 @@ impl Wait {
                 break;
             }
         }
-        cursor
+        Seen { world, entry: cursor }
     }
+}
+
+/// How far a look came: the number of the last entry, in which of the restored states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Seen {
+    pub(super) world: u64,
+    pub(super) entry: u64,
 }
 
 /// Some entries of the journal, and the payments that they are about.
@@ -161,6 +174,8 @@ pub(super) struct Page {
     pub(super) last: u64,
     /// The number of the last entry of this page.
     pub(super) end: u64,
+    /// Which of the restored states this is.
+    pub(super) world: u64,
 }
 
 impl Page {
@@ -168,7 +183,14 @@ impl Page {
         let journal = gateway.journal();
         let entries: Vec<Entry> = journal.after(cursor).take(count).cloned().collect();
         let end = if entries.len() < count { journal.last() } else { entries[count - 1].number };
-        Page { entries, payments: BTreeMap::new(), evicted: journal.evicted(), last: journal.last(), end }
+        Page {
+            entries,
+            payments: BTreeMap::new(),
+            evicted: journal.evicted(),
+            last: journal.last(),
+            end,
+            world: journal.world(),
+        }
     }
 
     pub(super) fn find_payments(&mut self, gateway: &Gateway, wanted: impl Fn(&Transaction) -> bool) {
