@@ -56,9 +56,7 @@ impl Gateway {
         let recorded = &delivery.postback;
         self.ledger.by_tid(&recorded.merchant, &recorded.tid)?;
         self.postbacks += 1;
-        // A delivery of a saved state has the generation of the world that it was saved in.
-        let (number, generation) = (self.postbacks, self.generation);
-        let postback = Postback { number, generation, attempt: 1, again: None, ..recorded.clone() };
+        let postback = Postback { number: self.postbacks, attempt: 1, again: None, ..recorded.clone() };
         self.outbox.put(postback);
         Some(self.postbacks)
     }

@@ -1,6 +1,7 @@
 //! A gateway alone, with a seed and a clock that the test moves: no sockets, no waiting.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kpay_sandbox::fixtures::Fixtures;
@@ -45,6 +46,13 @@ impl Core {
         };
         change(&mut settings);
         Core { gateway: Gateway::new(settings), now: Timestamp::from_unix_seconds(1_769_860_805) }
+    }
+
+    /// Sends the bytes of a recorded delivery again; the number of the new postback.
+    pub(crate) fn replay(&mut self, number: u64) -> u64 {
+        let recorded = self.gateway.journal().deliveries().find(|delivery| delivery.postback.number == number);
+        let recorded = Arc::clone(recorded.expect("it was recorded"));
+        self.gateway.replay(&recorded).expect("its payment is there")
     }
 
     /// A call as the default merchant would make it.
