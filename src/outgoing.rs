@@ -16,6 +16,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Sleep;
 
+use crate::web::{BodyReader, PIECE};
+
 /// The pause between what is sent and the end of the connection: what is sent has to leave first.
 const FLUSH: Duration = Duration::from_millis(50);
 
@@ -35,6 +37,8 @@ enum Pieces {
     Paced(Paced),
     /// What is there, then what comes.
     Live(Bytes, mpsc::Receiver<Bytes>),
+    /// The first bytes, then what its producer sends.
+    Streamed(Bytes, BodyReader),
 }
 
 impl From<Pieces> for Outgoing {
@@ -74,6 +78,11 @@ impl Outgoing {
         Pieces::Live(body, more).into()
     }
 
+    /// Returns a body of the first bytes and what its producer sends.
+    pub fn streamed(body: Bytes, more: BodyReader) -> Outgoing {
+        Pieces::Streamed(body, more).into()
+    }
+
     /// Holds on to this until it has left.
     #[must_use]
     pub fn holding(self, under_way: Arc<()>) -> Outgoing {
@@ -101,11 +110,14 @@ impl Body for Outgoing {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match &mut self.get_mut().pieces {
-            Pieces::Whole(bytes) | Pieces::Live(bytes, _) if !bytes.is_empty() => {
-                Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes)))))
+            Pieces::Whole(bytes) | Pieces::Live(bytes, _) | Pieces::Streamed(bytes, _) if !bytes.is_empty() => {
+                // A large body leaves in pieces, so that at most one of them waits in hyper.
+                let piece = bytes.split_to(bytes.len().min(PIECE));
+                Poll::Ready(Some(Ok(Frame::data(piece))))
             }
             Pieces::Whole(_) => Poll::Ready(None),
             Pieces::Live(_, more) => more.poll_recv(context).map(|piece| piece.map(|piece| Ok(Frame::data(piece)))),
+            Pieces::Streamed(_, more) => more.poll_next(context).map(|piece| piece.map(|piece| piece.map(Frame::data))),
             Pieces::Paced(paced) => paced.poll(context),
         }
     }
@@ -117,7 +129,7 @@ impl Body for Outgoing {
     fn size_hint(&self) -> SizeHint {
         match &self.pieces {
             Pieces::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Pieces::Paced(_) | Pieces::Live(..) => SizeHint::default(),
+            Pieces::Paced(_) | Pieces::Live(..) | Pieces::Streamed(..) => SizeHint::default(),
         }
     }
 }

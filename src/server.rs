@@ -1,20 +1,18 @@
 //! Accept, one byte to tell TLS from plain, TLS, hyper, graceful end. hyper's types become ours here.
 
+mod body;
 mod requests;
 
 use std::borrow::Cow;
-use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -30,15 +28,13 @@ use crate::gateway::scenario::ResetPoint;
 use crate::log::say;
 use crate::outgoing::{Line, Outgoing, Reset};
 use crate::proxy::Asked;
-use crate::web::{Body, Reply, Request, Sending, Surfaces};
+use crate::web::{Body, Reading, Reply, Request, Sending, Surfaces};
 use requests::Connections;
 
 /// How many bytes of headers are read.
 const HEADER_LIMIT: usize = 64 * 1024;
 /// How long a client may take over each part: first byte, handshake, headers, body.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How much of a body that is too large is read and dropped, so that the client comes to read the answer.
-const DRAIN_LIMIT: usize = 16 * 1024 * 1024;
 /// How many requests of an HTTP/2 connection may have been taken back unread before the connection is ended.
 const RESETS: usize = 20;
 /// How long connections may take to end.
@@ -225,9 +221,15 @@ fn answer(
     let (is_head, version) = (request.method() == Method::HEAD, request.version());
     let (mut head, incoming) = request.into_parts();
     async move {
-        let body = match check_head(&surfaces, &mut head) {
-            Ok(limit) => read_whole(pin!(read_body(&head.headers, version, incoming, limit))).await,
-            Err(reply) => Err(reply),
+        let (body, upload) = match check_head(&surfaces, &mut head) {
+            Ok(Reading::Whole(limit)) => {
+                (body::read_whole(pin!(body::read(&head.headers, version, incoming, limit))).await, None)
+            }
+            Ok(Reading::Streamed(limit)) => {
+                let (upload, feeding) = body::stream(&head.headers, version, incoming, limit);
+                (Ok(Body::Streamed(upload)), Some(feeding))
+            }
+            Err(reply) => (Err(reply), None),
         };
         // hyper drops this future when the client hangs up: whatever must finish is spawned further in.
         let (reply, is_last, mut headers) = match body {
@@ -235,7 +237,11 @@ fn answer(
                 // Some clients ask a proxy for https with an address in full, and leave the TLS to it.
                 let secure = secure || (version < Version::HTTP_2 && head.uri.scheme_str() == Some("https"));
                 let request = Request { method: head.method, uri: head.uri, headers: head.headers, peer, secure, body };
-                (surfaces.answer(&request).await, matches!(request.body, Body::TooLarge), request.headers)
+                let (reply, unread) = match upload {
+                    None => (surfaces.answer(&request).await, matches!(request.body, Body::TooLarge)),
+                    Some(feeding) => Box::pin(body::answer_streamed(&surfaces, &request, feeding)).await,
+                };
+                (reply, unread, request.headers)
             }
             Err(reply) => (reply, true, HeaderMap::new()),
         };
@@ -249,8 +255,8 @@ fn answer(
     }
 }
 
-/// How long the body may be; an error is what to answer instead.
-fn check_head(surfaces: &Surfaces, head: &mut http::request::Parts) -> Result<usize, Reply> {
+/// Returns how the body is to be read, or what to answer instead.
+fn check_head(surfaces: &Surfaces, head: &mut http::request::Parts) -> Result<Reading, Reply> {
     // HTTP/2 has the host in the address instead of a header.
     if let Some(authority) = head.uri.authority()
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
@@ -271,52 +277,7 @@ fn check_head(surfaces: &Surfaces, head: &mut http::request::Parts) -> Result<us
     if head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>() > HEADER_LIMIT {
         return Err(Reply::problem(431, &format!("the headers are larger than {HEADER_LIMIT} bytes")));
     }
-    Ok(surfaces.body_limit(&head.method, head.uri.path(), &head.headers))
-}
-
-/// Waits for a body, but not for ever; an error is what to answer instead. A body mostly is there already, and then
-/// costs no look at the clock.
-async fn read_whole(mut body: Pin<&mut impl Future<Output = Result<Body, hyper::Error>>>) -> Result<Body, Reply> {
-    let read = match poll_fn(|context| Poll::Ready(body.as_mut().poll(context))).await {
-        Poll::Ready(read) => Ok(read),
-        Poll::Pending => timeout(PATIENCE, body).await,
-    };
-    match read {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(error)) => Err(Reply::problem(400, &format!("the body cannot be read: {error}"))),
-        Err(_) => Err(Reply::problem(408, &format!("the body did not arrive within {PATIENCE:?}"))),
-    }
-}
-
-async fn read_body(
-    headers: &HeaderMap,
-    version: Version,
-    mut incoming: Incoming,
-    limit: usize,
-) -> Result<Body, hyper::Error> {
-    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    let too_large = announced.is_some_and(|length| length > limit);
-    // On HTTP/2 an unread body ends in a reset, after which curl 7.88 loses the answer: there it is drained as well.
-    if too_large && version < Version::HTTP_2 && headers.contains_key(EXPECT) {
-        return Ok(Body::TooLarge);
-    }
-    let (mut kept, mut seen) = (BytesMut::new(), 0);
-    while let Some(frame) = incoming.frame().await {
-        let Ok(data) = frame?.into_data() else {
-            continue;
-        };
-        seen += data.len();
-        // The usual body arrives in one piece and needs no copy.
-        if kept.is_empty() && announced == Some(data.len()) && !too_large {
-            return Ok(Body::Whole(data));
-        }
-        if seen <= limit {
-            kept.extend_from_slice(&data);
-        } else if seen > limit + DRAIN_LIMIT {
-            break;
-        }
-    }
-    Ok(if seen > limit { Body::TooLarge } else { Body::Whole(kept.freeze()) })
+    Ok(surfaces.reading(&head.method, head.uri.path(), &head.headers))
 }
 
 /// The header that tells whose answer this is.
@@ -325,11 +286,13 @@ const VERSION: HeaderName = HeaderName::from_static("x-kpay-sandbox");
 /// An error here ends the connection, or the stream, without an answer.
 fn respond(reply: Reply, is_head: bool, reset: &Reset, headers: HeaderMap) -> io::Result<Answer> {
     let length = reply.body.len();
-    let mut announced = is_head;
+    // The length of a body that is still being produced is unknown.
+    let mut announced = is_head && !matches!(reply.sending, Sending::Live(_) | Sending::Streamed(_));
     let body = match reply.sending {
         _ if is_head => Outgoing::whole(Bytes::new()),
         Sending::Whole => Outgoing::whole(reply.body),
         Sending::Live(pieces) => Outgoing::live(reply.body, pieces),
+        Sending::Streamed(pieces) => Outgoing::streamed(reply.body, pieces),
         Sending::Never => return Err(io::ErrorKind::TimedOut.into()),
         Sending::Reset(ResetPoint::BeforeAnswer) => {
             reset.order();

@@ -57,7 +57,7 @@ pub(super) async fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
         head: &head,
         body: match &request.body {
             Body::Whole(body) => call::Body::Whole(body),
-            Body::TooLarge => call::Body::TooLarge(Body::LIMIT),
+            Body::TooLarge | Body::Streamed(_) => call::Body::TooLarge(Body::LIMIT),
         },
     };
     let username = call.credentials.as_ref().ok().map(|credentials| &*credentials.username);

@@ -6,6 +6,7 @@ mod dashboard;
 mod home;
 mod kpay;
 mod reply;
+mod stream;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::door::Door;
 use crate::proxy::Proxy;
 use crate::scheduler::Scheduler;
 pub use reply::{Reply, Sending};
+pub use stream::{BodyReader, BodySender, BodyWriter, PIECE, Upload, pipe};
 
 /// A request, read whole.
 #[derive(Debug)]
@@ -54,6 +56,17 @@ pub enum Body {
     Whole(Bytes),
     /// It was longer than the server reads.
     TooLarge,
+    /// It is still arriving.
+    Streamed(Upload),
+}
+
+/// How the server reads a request's body, and how much of it in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// All of it before the surface is asked, as [`Body::Whole`] or [`Body::TooLarge`].
+    Whole(usize),
+    /// While the surface reads it, as [`Body::Streamed`].
+    Streamed(usize),
 }
 
 impl Body {
@@ -140,10 +153,11 @@ impl Surfaces {
         }
     }
 
-    /// How much of a body is read, in bytes: more where a whole state is sent, by somebody who may.
-    pub fn body_limit(&self, method: &Method, path: &str, headers: &HeaderMap) -> usize {
+    /// Returns how a body is read. Only a state that somebody may send is larger than [`Body::LIMIT`].
+    pub fn reading(&self, method: &Method, path: &str, headers: &HeaderMap) -> Reading {
         let is_state = method == Method::PUT && path == "/__sandbox/api/state";
-        if is_state && control::complaint(self, headers).is_none() { STATE_LIMIT } else { Body::LIMIT }
+        let is_large = is_state && control::complaint(self, headers).is_none();
+        Reading::Whole(if is_large { STATE_LIMIT } else { Body::LIMIT })
     }
 
     /// Whether the sandbox answers by this name.

@@ -7,6 +7,7 @@ use askama::Template;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::stream::BodyReader;
 use crate::gateway::scenario::ResetPoint;
 
 /// An answer.
@@ -40,6 +41,8 @@ pub enum Sending {
     Trickle(Duration),
     /// What comes here follows the body, as it comes.
     Live(mpsc::Receiver<Bytes>),
+    /// The body, then the pieces from this reader. A client sees a broken transfer if the producer does not end the body.
+    Streamed(BodyReader),
 }
 
 impl Reply {

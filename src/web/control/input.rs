@@ -70,7 +70,7 @@ pub(super) fn merchant(gateway: &Gateway, username: &str) -> Result<Arc<str>, Pr
 pub(super) fn body<T: DeserializeOwned>(request: &Request, example: &str) -> Result<T, Problem> {
     let bytes = match &request.body {
         Body::Whole(bytes) => bytes,
-        Body::TooLarge => {
+        Body::TooLarge | Body::Streamed(_) => {
             return Err(Problem::new(413, "too-large", "the body is too large", "send less at once"));
         }
     };
