@@ -56,6 +56,8 @@ const WORDS: &[&str] = &[
     "?",
     "#",
     "Basic ",
+    "CONNECT pay.esicia.com:443 HTTP/1.1\r\n\r\n",
+    "Host: h\r\n",
     "=",
     "&",
 ];

@@ -186,10 +186,15 @@ fn sound(answer: &[u8]) {
     assert!(!head.to_ascii_lowercase().contains("\r\ninjected"), "{answer}");
 }
 
-/// The bytes of a connection.
+/// The bytes of a connection. However many requests for a tunnel they hold, at most one is granted.
 fn stream() -> Target {
     let mut net = Net::new();
-    Box::new(move |input| sound(&net.send(input)))
+    Box::new(move |input| {
+        let answer = net.send(input);
+        sound(&answer);
+        let tunnels = String::from_utf8_lossy(&answer).matches("200 Connection Established").count();
+        assert!(tunnels <= 1, "{tunnels} tunnels on one connection");
+    })
 }
 
 /// The value of an `Authorization` header.

@@ -155,7 +155,7 @@ impl Sandbox {
             default_host: facts.url.trim_start_matches("https://").to_owned(),
             home: home(&facts),
             redirect: config.redirect,
-            proxy: Proxy { offline: config.offline },
+            proxy: Proxy::new(config.offline),
         });
         let tasks = vec![
             tokio::spawn(server::serve(listeners, acceptor, surfaces, stopped.clone())),

@@ -1,6 +1,7 @@
 //! Accept, one byte to tell TLS from plain, TLS, hyper, graceful end. hyper's types become ours here.
 
 mod body;
+mod head;
 mod requests;
 
 use std::borrow::Cow;
@@ -26,10 +27,11 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::gateway::scenario::ResetPoint;
 use crate::log::say;
-use crate::outgoing::{Line, Outgoing, Reset};
+use crate::outgoing::{Line, Outgoing, Patience, Reset};
 use crate::proxy::Asked;
 use crate::web::{Body, Reading, Reply, Request, Sending, Surfaces};
 use requests::Connections;
+pub(crate) use requests::{Looks, UnderWay};
 
 /// How many bytes of headers are read.
 const HEADER_LIMIT: usize = 64 * 1024;
@@ -106,26 +108,30 @@ struct Connection {
 
 impl Connection {
     async fn run(mut self, mut stream: TcpStream, peer: IpAddr) {
-        let mut first = [0; 1];
-        let arrived = tokio::select! {
-            arrived = timeout(PATIENCE, stream.peek(&mut first)) => arrived,
-            _ = self.stop.wait_for(|stop| *stop) => return,
-        };
-        if !matches!(arrived, Ok(Ok(1))) {
-            return;
-        }
+        let Some(mut first) = self.first_byte(&stream).await else { return };
         // Answers are small and whole: waiting to fill a packet would only delay them.
         let _ = stream.set_nodelay(true);
         // No other method of HTTP that is served here begins so.
-        if first[0] == b'C' {
-            match self.surfaces.proxy.connect(&mut stream, peer, &mut self.stop).await {
-                Asked::Here => return Box::pin(self.run(stream, peer)).await,
+        if first == b'C' {
+            let mut asked = self.surfaces.proxy.connect(&mut stream, peer, &mut self.stop).await;
+            if asked == Asked::Here {
+                let Some(inside) = self.first_byte(&stream).await else { return };
+                first = inside;
+                if first == b'C' {
+                    asked = self.surfaces.proxy.refuse_second(&mut stream).await;
+                }
+            }
+            match asked {
+                Asked::Here => {}
                 Asked::Done(Ok(())) => return,
-                Asked::Done(Err(problem)) => return self.surfaces.connection_failed(peer, problem),
+                Asked::Done(Err(refusal)) => {
+                    self.surfaces.connection_failed(peer, refusal.why.clone());
+                    return refusal.send(&mut stream).await;
+                }
             }
         }
-        let (line, reset) = Line::new(stream);
-        if first[0] != 0x16 {
+        let (line, reset) = Line::new(stream, Patience::default());
+        if first != 0x16 {
             return self.http1(line, reset, peer, false).await;
         }
         match timeout(PATIENCE, self.tls.accept(line)).await {
@@ -138,6 +144,16 @@ impl Connection {
         }
     }
 
+    /// Waits for the first byte and leaves it there. Returns `None` if none comes in time.
+    async fn first_byte(&mut self, stream: &TcpStream) -> Option<u8> {
+        let mut first = [0; 1];
+        let arrived = tokio::select! {
+            arrived = timeout(PATIENCE, stream.peek(&mut first)) => arrived,
+            _ = self.stop.wait_for(|stop| *stop) => return None,
+        };
+        matches!(arrived, Ok(Ok(1))).then_some(first[0])
+    }
+
     async fn http1(
         self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -145,7 +161,7 @@ impl Connection {
         peer: IpAddr,
         secure: bool,
     ) {
-        let (surfaces, requests) = (&self.surfaces, self.connections.open());
+        let (surfaces, requests) = (&self.surfaces, self.connections.open(false));
         let service =
             service_fn(|request| answer(Arc::clone(surfaces), request, peer, secure, reset.clone(), requests.begin()));
         let connection = http1::Builder::new()
@@ -168,7 +184,7 @@ impl Connection {
     }
 
     async fn http2(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, reset: Reset, peer: IpAddr) {
-        let (surfaces, requests) = (&self.surfaces, self.connections.open());
+        let (surfaces, requests) = (&self.surfaces, self.connections.open(true));
         let service =
             service_fn(|request| answer(Arc::clone(surfaces), request, peer, true, reset.clone(), requests.begin()));
         let connection = http2::Builder::new(TokioExecutor::new())
@@ -216,12 +232,12 @@ fn answer(
     peer: IpAddr,
     secure: bool,
     reset: Reset,
-    under_way: Arc<()>,
+    under_way: UnderWay,
 ) -> impl Future<Output = io::Result<Answer>> {
     let (is_head, version) = (request.method() == Method::HEAD, request.version());
     let (mut head, incoming) = request.into_parts();
     async move {
-        let (body, upload) = match check_head(&surfaces, &mut head) {
+        let (body, upload) = match head::check(&surfaces, &mut head, peer) {
             Ok(Reading::Whole(limit)) => {
                 (body::read_whole(pin!(body::read(&head.headers, version, incoming, limit))).await, None)
             }
@@ -251,33 +267,8 @@ fn answer(
         // The answer's headers take over the memory of the request's, and hyper has it back for the next.
         headers.clear();
         let response = respond(reply, is_head, &reset, headers)?.map(|body| body.holding(under_way));
-        Ok(if is_last { closing(response, version) } else { response })
+        Ok(if is_last { closing(response, version, &reset) } else { response })
     }
-}
-
-/// Returns how the body is to be read, or what to answer instead.
-fn check_head(surfaces: &Surfaces, head: &mut http::request::Parts) -> Result<Reading, Reply> {
-    // HTTP/2 has the host in the address instead of a header.
-    if let Some(authority) = head.uri.authority()
-        && let Ok(host) = HeaderValue::from_str(authority.as_str())
-    {
-        head.headers.entry(http::header::HOST).or_insert(host);
-    }
-    // The form in which a proxy is asked for plain HTTP; only what is the sandbox's own can be had so.
-    if head.version < Version::HTTP_2
-        && let Some(host) = head.uri.host()
-        && !surfaces.serves(host)
-    {
-        let sentence = format!(
-            "{host} is not KPay's: this proxy carries other hosts by HTTPS (CONNECT) only, so set HTTPS_PROXY and not HTTP_PROXY"
-        );
-        return Err(Reply::problem(502, &sentence));
-    }
-    // hyper bounds its buffer, which a head that arrives quickly can outgrow: the limit itself is kept here.
-    if head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>() > HEADER_LIMIT {
-        return Err(Reply::problem(431, &format!("the headers are larger than {HEADER_LIMIT} bytes")));
-    }
-    Ok(surfaces.reading(&head.method, head.uri.path(), &head.headers))
 }
 
 /// The header that tells whose answer this is.
@@ -291,7 +282,10 @@ fn respond(reply: Reply, is_head: bool, reset: &Reset, headers: HeaderMap) -> io
     let body = match reply.sending {
         _ if is_head => Outgoing::whole(Bytes::new()),
         Sending::Whole => Outgoing::whole(reply.body),
-        Sending::Live(pieces) => Outgoing::live(reply.body, pieces),
+        Sending::Live(pieces) => {
+            reset.be_patient();
+            Outgoing::live(reply.body, pieces)
+        }
         Sending::Streamed(pieces) => Outgoing::streamed(reply.body, pieces),
         Sending::Never => return Err(io::ErrorKind::TimedOut.into()),
         Sending::Reset(ResetPoint::BeforeAnswer) => {
@@ -348,8 +342,9 @@ fn header_value(text: &str) -> Option<HeaderValue> {
 }
 
 /// Ends the connection after this answer, where the protocol has a header for it.
-fn closing(mut response: Answer, version: Version) -> Answer {
+fn closing(mut response: Answer, version: Version, reset: &Reset) -> Answer {
     if version < Version::HTTP_2 {
+        reset.linger();
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response

@@ -17,7 +17,7 @@ const WAITING: usize = 4;
 /// Returns the two ends of a body.
 pub fn pipe() -> (BodySender, BodyReader) {
     let (sender, receiver) = mpsc::channel(WAITING);
-    (BodySender { sender }, BodyReader { receiver, rest: Bytes::new(), ended: false })
+    (BodySender { sender }, BodyReader { receiver, rest: Box::default(), ended: false })
 }
 
 /// The producer's end. The body is complete only after [`BodySender::end`] or [`BodyWriter::finish`];
@@ -99,8 +99,8 @@ impl io::Write for BodyWriter {
 #[derive(Debug)]
 pub struct BodyReader {
     receiver: mpsc::Receiver<io::Result<Bytes>>,
-    /// The part of the last piece that `read` has not returned yet.
-    rest: Bytes,
+    /// The part of the last piece that `read` has not returned yet; boxed, as every reply has room for a reader.
+    rest: Box<Bytes>,
     ended: bool,
 }
 
@@ -126,7 +126,7 @@ impl io::Read for BodyReader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while self.rest.is_empty() && !self.ended {
             let received = self.receiver.blocking_recv();
-            self.rest = self.piece(received).transpose()?.unwrap_or_default();
+            *self.rest = self.piece(received).transpose()?.unwrap_or_default();
         }
         let taken = into.len().min(self.rest.len());
         self.rest.copy_to_slice(&mut into[..taken]);

@@ -151,3 +151,21 @@ async fn a_postback_leaves_as_the_script_changes_it() {
     assert!(request.starts_with("PUT /ORDER-1 HTTP/1.1") && request.ends_with("\r\n\r\nORDER-1!"), "{request}");
     assert!(!request.to_ascii_lowercase().contains("content-type"), "{request}");
 }
+
+#[tokio::test]
+async fn a_client_that_does_not_read_a_large_response_loses_its_connection() {
+    let running = Running::start().await;
+    let padded = good_pay().to_string() + &" ".repeat(60_000);
+    for _ in 0..200 {
+        running.raw(&post("/", &padded, "")).await;
+    }
+    let get = "GET /__sandbox/api/journal?limit=1000 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let (mut plain, mut tls) = (running.connect_plain().await, running.connect().await);
+    plain.write_all(get.as_bytes()).await.unwrap();
+    tls.write_all(get.as_bytes()).await.unwrap();
+    for tcp in [&plain, tls.get_ref().0] {
+        let reset = tcp.ready(tokio::io::Interest::ERROR);
+        tokio::time::timeout(Duration::from_secs(20), reset).await.expect("the server ends it").unwrap();
+    }
+    assert_eq!(running.pay(|_| {}).await["retcode"], 608);
+}

@@ -46,6 +46,21 @@ async fn a_payment_over_h2_is_answered_under_the_name_it_was_asked_by() {
 }
 
 #[tokio::test]
+async fn a_host_that_is_not_the_authority_and_a_connect_are_refused() {
+    let running = Running::start().await;
+    let mut client = client(&running).await;
+    let mut other = request(&good_pay());
+    other.headers_mut().insert("host", "shop.example".parse().unwrap());
+    let answer = client.send_request(other).await.unwrap();
+    assert_eq!(answer.status(), 400);
+    let why = answer.into_body().collect().await.unwrap().to_bytes();
+    assert!(String::from_utf8_lossy(&why).contains(":authority"), "{why:?}");
+    let connect = Request::connect("pay.esicia.com:443").body(Body::default()).unwrap();
+    assert_eq!(client.send_request(connect).await.unwrap().status(), 405);
+    assert_eq!(client.send_request(request(&good_pay())).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
 async fn a_body_beyond_the_limit_is_413_also_when_the_client_asks_first() {
     let running = Running::start().await;
     let mut client = client(&running).await;
@@ -81,4 +96,23 @@ async fn an_h2_client_that_says_nothing_is_cut_off() {
     let mut silent = connect(&running).await;
     read_to_end(&mut silent).await;
     assert_eq!(running.pay(|_| {}).await["retcode"], 0);
+}
+
+#[tokio::test]
+async fn a_response_whose_window_stays_closed_ends_its_connection() {
+    let running = Running::start().await;
+    let stream = TokioIo::new(connect(&running).await);
+    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    let (mut client, connection) = builder.initial_stream_window_size(10).handshake::<_, Body>(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let began = std::time::Instant::now();
+    let answer = client.send_request(request(&good_pay())).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    // The body is never read, but another response on the same connection is.
+    let head = Request::head("https://localhost/__sandbox/livez").body(Body::default()).unwrap();
+    assert_eq!(client.send_request(head).await.unwrap().status(), 200);
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(25), connection).await.expect("the server ends it");
+    assert!(began.elapsed() > std::time::Duration::from_secs(9), "it had its time: {:?}", began.elapsed());
+    drop(answer);
+    assert_eq!(running.pay(|_| {}).await["retcode"], 608, "the payment was accepted");
 }

@@ -122,6 +122,14 @@ async fn keep_alive_chunked_expect_and_http_1_0_work() {
     let answer = running.raw(&expecting).await;
     assert!(answer.starts_with("HTTP/1.1 100 Continue") && answer.contains("\"retcode\":608"), "{answer}");
 
+    for (hosts, part) in
+        [("", "no Host"), ("Host: h\r\nHost: h\r\n", "more than one Host"), ("Host: a b\r\n", "not a host")]
+    {
+        let request = format!("POST / HTTP/1.1\r\n{hosts}{auth}Content-Length: {}\r\n\r\n{body}", body.len());
+        let answer = running.raw(&request).await;
+        assert_eq!(status(&answer), 400, "{answer}");
+        assert!(answer.contains(part), "{answer}");
+    }
     let old = format!("POST / HTTP/1.0\r\n{auth}Content-Length: {}\r\n\r\n{body}", body.len());
     assert_eq!(json_of(&running.raw(&old).await)["retcode"], 608);
 }

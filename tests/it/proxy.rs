@@ -69,8 +69,54 @@ async fn other_hosts_are_tunnelled_untouched_or_refused_offline() {
         let answer = running.raw_plain(wrong).await;
         assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("CONNECT host:port"), "{answer}");
     }
-    let endless = running.raw_plain(&format!("CONNECT {}", "x".repeat(40_000))).await;
-    assert_eq!(endless, "");
     let told = offline.sandbox.read(|gateway| format!("{:?}", gateway.journal().after(0).last().unwrap().event));
     assert!(told.contains("--offline lets nobody go elsewhere"), "{told}");
+}
+
+const CONNECT: &str = "CONNECT pay.esicia.com:443 HTTP/1.1\r\nHost: pay.esicia.com:443\r\n\r\n";
+
+fn last_line(running: &Running) -> String {
+    running.sandbox.read(|gateway| format!("{:?}", gateway.journal().after(0).last().unwrap().event))
+}
+
+#[tokio::test]
+async fn a_chain_of_connects_gets_one_tunnel_and_a_refusal() {
+    let running = Running::start().await;
+    let answer = running.raw_plain(&CONNECT.repeat(500)).await;
+    assert_eq!(answer.matches("200 Connection Established").count(), 1, "{answer}");
+    let (_, second) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(second.starts_with("HTTP/1.1 400 ") && second.contains("one CONNECT"), "{second}");
+    assert!(last_line(&running).contains("one CONNECT"), "{}", last_line(&running));
+    assert_eq!(running.pay(|_| {}).await["retcode"], 0);
+}
+
+#[tokio::test]
+async fn a_connect_that_is_not_the_first_request_is_405() {
+    let running = Running::start().await;
+    let inside = running.raw(CONNECT).await;
+    let get = "GET /__sandbox/livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let after = running.raw_plain(&format!("{get}{CONNECT}{get}")).await;
+    let (first, after) = after.split_once("ok\n").unwrap();
+    assert_eq!(status(first), 200);
+    for answer in [&*inside, after] {
+        assert_eq!(status(answer), 405, "{answer}");
+        assert!(answer.contains("CONNECT") && answer.contains("Allow: "), "{answer}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "the connection ends with it: {answer}");
+    }
+    assert!(last_line(&running).contains("CONNECT"), "{}", last_line(&running));
+}
+
+#[tokio::test]
+async fn the_head_of_a_connect_has_the_limit_that_is_told() {
+    let running = Running::start().await;
+    let head = |length: usize| {
+        let start = "CONNECT pay.esicia.com:443 HTTP/1.1\r\nX: ";
+        format!("{start}{}\r\n\r\n", "x".repeat(length - start.len() - 4))
+    };
+    let (_, most) = tunnel(&running, &head(16 * 1024)).await;
+    assert!(most.starts_with("HTTP/1.1 200 "), "{most}");
+    for beyond in [head(16 * 1024 + 1), format!("CONNECT {}", "x".repeat(40_000))] {
+        let answer = running.raw_plain(&beyond).await;
+        assert!(answer.starts_with("HTTP/1.1 431 ") && answer.contains("16384 bytes"), "{answer}");
+    }
 }
