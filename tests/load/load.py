@@ -236,6 +236,116 @@ def h2(program, scale):
     sandbox.end()
 
 
+def large_states(sandbox, count):
+    """Makes payments with padded bodies, so that the journal is large. Returns the bytes of `GET state`."""
+    own, made = sandbox.connect(), 0
+    while made < count:
+        batch = min(16, count - made)
+        own.sendall(b"".join(sandbox.request(sandbox.pay_bytes().split(b"\r\n\r\n", 1)[1].decode() + " " * 60_000, None)
+                             for _ in range(batch)))
+        for _ in range(batch):
+            assert json.loads(read_one(own))["retcode"] == 0
+        made += batch
+    own.close()
+    return len(json.dumps(sandbox.api("GET", "state")))
+
+
+def is_open(own):
+    """Returns False once the server has reset or closed the connection. Reads nothing."""
+    with open("/proc/net/tcp") as table:
+        ours = "0100007F:%04X 0100007F:%04X 01" % (own.getsockname()[1], own.getpeername()[1])
+        return any(ours in line for line in table)
+
+
+def stalled(program, scale):
+    """Readers that never read a large response, over HTTP/1, TLS and HTTP/2: memory is bounded, each connection is ended
+    within 20 s, others are served."""
+    sandbox = Sandbox(program)
+    size = large_states(sandbox, 256)
+    get = b"GET /__sandbox/api/state HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    usual, before = p99(sandbox.latencies()), sandbox.resident()
+    count = max(6, int(60 * scale))
+
+    def tcp():
+        own = socket.socket()
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        own.settimeout(30)
+        own.connect(("127.0.0.1", sandbox.port))
+        return own
+
+    def encrypted(protocol):
+        tls = ssl.create_default_context(cafile=sandbox.facts["ca"])
+        tls.set_alpn_protocols([protocol])
+        return tls.wrap_socket(tcp(), server_hostname="localhost")
+
+    def plain():
+        own = tcp()
+        own.sendall(get)
+        return own
+
+    def over_tls():
+        own = encrypted("http/1.1")
+        own.sendall(get)
+        return own
+
+    # :method GET, :scheme https, :path /__sandbox/api/state, :authority localhost as literals without indexing.
+    path = b"/__sandbox/api/state"
+    head = b"\x82\x87\x04" + bytes([len(path)]) + path + b"\x01\x09localhost"
+
+    def windows(streams):
+        own = encrypted("h2")
+        # SETTINGS_INITIAL_WINDOW_SIZE 1: a byte of each stream may be sent, and no more.
+        own.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, struct.pack(">HI", 4, 1)))
+        for n in range(streams):
+            own.sendall(frame(1, 5, 2 * n + 1, head))
+        return own
+
+    kinds = {"HTTP/1": plain, "TLS": over_tls, "HTTP/2": lambda: windows(1), "HTTP/2, 20 streams each": lambda: windows(20)}
+    for name, start in kinds.items():
+        number = max(2, count // 10) if "each" in name else count
+        began, held, most = time.time(), [start() for _ in range(number)], 0
+        loaded = p99(sandbox.latencies(100))
+
+        def all_ended():
+            nonlocal most
+            most = max(most, sandbox.resident())
+            return not any(is_open(own) for own in held)
+
+        until(all_ended, f"{number} stalled readers over {name} are ended", 20 + number)
+        took = time.time() - began
+        for own in held:
+            own.close()
+        print(f"stalled: {name}: {number} readers of {size / 1e6:.0f} MB, {(most - before) / 1024:.0f} MiB more at most, all ended "
+              f"after {took:.0f} s; p99 {loaded * 1e6:.0f} µs, usually {usual * 1e6:.0f} µs")
+        assert sandbox.pay()["retcode"] == 0
+    sandbox.end()
+
+
+def connects(program, scale):
+    """Chains of CONNECT, pipelined in one connection or begun and not finished: one tunnel each, others are served."""
+    sandbox, count = Sandbox(program), max(5, int(200 * scale))
+    one = b"CONNECT pay.esicia.com:443 HTTP/1.1\r\nHost: pay.esicia.com:443\r\n\r\n"
+    for _ in range(count):
+        with socket.create_connection(("127.0.0.1", sandbox.port), 20) as own:
+            own.sendall(one * 2000)
+            own.shutdown(socket.SHUT_WR)
+            answer = b""
+            while piece := own.recv(65536):
+                answer += piece
+            assert answer.count(b"200 Connection Established") == 1 and b"HTTP/1.1 400 " in answer, answer
+    held = []
+    for _ in range(count):
+        own = socket.create_connection(("127.0.0.1", sandbox.port), 20)
+        own.sendall(one[:-2])
+        held.append(own)
+    assert sandbox.pay()["retcode"] == 0
+    for own in held:
+        while own.recv(4096):
+            pass
+    print(f"connects: {count} chains of 2000 got one tunnel each, {count} that were not finished were ended; others served")
+    sandbox.end()
+
+
 def listeners(program, scale):
     """Postbacks to listeners that refuse, hang, answer without end, close early, redirect to themselves or have an expired
     certificate: each delivery is recorded, memory is bounded, others are not hurt."""
@@ -505,7 +615,7 @@ def soak(program, scale, seconds, rate):
     sandbox.end()
 
 
-ALL = {one.__name__: one for one in (idle, handshakes, h2, listeners, descriptors, suspended, clock, ended, disk)}
+ALL = {one.__name__: one for one in (idle, handshakes, h2, stalled, connects, listeners, descriptors, suspended, clock, ended, disk)}
 
 
 def main():
