@@ -17,6 +17,7 @@ mod harness;
 mod kept;
 mod mutate;
 mod planted;
+mod state;
 mod targets;
 mod world;
 

@@ -75,6 +75,11 @@ impl Corpus {
         Corpus(files.iter().map(|file| fs::read(file).expect("it can be read")).collect())
     }
 
+    /// One of them as it is.
+    pub(crate) fn any(&self, random: &mut ChaCha8Rng) -> &[u8] {
+        &self.0[random.random_range(0..self.0.len())]
+    }
+
     /// One of them, changed a little.
     pub(crate) fn next(&self, random: &mut ChaCha8Rng) -> Vec<u8> {
         let mut input = self.0[random.random_range(0..self.0.len())].clone();

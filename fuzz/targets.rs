@@ -13,12 +13,12 @@ use crate::kept::assert_masked;
 use crate::planted::Garden;
 use crate::world::World;
 
-type Target = Box<dyn FnMut(&[u8])>;
+pub(crate) type Target = Box<dyn FnMut(&[u8])>;
 
 /// A target's name, and what makes one.
 type Named = (&'static str, fn() -> Target);
 
-pub(crate) const ALL: [Named; 10] = [
+pub(crate) const ALL: [Named; 11] = [
     ("body", body),
     ("scenario", scenario),
     ("url", url),
@@ -29,6 +29,7 @@ pub(crate) const ALL: [Named; 10] = [
     ("world", world),
     ("certs", certs),
     ("masking", masking),
+    ("state", crate::state::target),
 ];
 
 /// Calls, settlements, time, deliveries, resets and saved states, held against a model.
@@ -58,10 +59,7 @@ fn masking() -> Target {
         round += 1;
         if round.is_multiple_of(100) {
             // The archive is made at the edge, so a sandbox becomes what the core is.
-            let state = json!({
-                "version": env!("CARGO_PKG_VERSION"), "now": garden.core.now, "info": {}, "gateway": garden.core.gateway.save(),
-            });
-            let request = post("/__sandbox/api/state", &state.to_string(), "").replacen("POST", "PUT", 1);
+            let request = post("/__sandbox/api/state", &garden.core.saved(), "").replacen("POST", "PUT", 1);
             let request = request.replacen(&authorization(), "", 1).replacen("pay.esicia.com", "localhost", 1);
             let answer = String::from_utf8_lossy(&net.send(request.as_bytes())).into_owned();
             assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -88,11 +86,9 @@ fn body() -> Target {
         round += 1;
         if round % 2000 == 0 {
             core.advance(Duration::from_secs(600));
-            let saved = core.gateway.save();
-            let text = serde_json::to_string(&saved).expect("a state is JSON");
-            let read = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}"));
-            assert_eq!(text, serde_json::to_string(&read).expect("a state is JSON"), "what was saved is read back");
-            core.gateway.restore(read).expect("what was saved can be restored");
+            let saved = core.saved_value();
+            core.carry_over();
+            assert_eq!(core.saved_value(), saved, "what was saved is read back");
             core = Core::new("documented");
         }
     })

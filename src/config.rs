@@ -85,6 +85,14 @@ pub struct Config {
     #[arg(long, env = "KPAY_SANDBOX_READY_FILE", value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
 
+    /// Keep the state in this file: read at start, written at intervals and at the end
+    #[arg(long, env = "KPAY_SANDBOX_STATE", value_name = "FILE")]
+    pub state: Option<PathBuf>,
+
+    /// How often the state file is written when something has changed
+    #[arg(long, env = "KPAY_SANDBOX_STATE_INTERVAL", value_name = "SPAN", default_value = "1m", value_parser = state_interval, requires = "state")]
+    pub state_interval: Span,
+
     /// Make ids repeatable: the same calls in the same order get the same ids
     #[arg(long, env = "KPAY_SANDBOX_SEED", value_name = "N")]
     pub seed: Option<u64>,
@@ -135,6 +143,8 @@ impl Default for Config {
             postback_timeout: Span(Duration::from_secs(10)),
             offline: false,
             ready_file: None,
+            state: None,
+            state_interval: Span(Duration::from_secs(60)),
             seed: None,
             log: LogFormat::Text,
             quiet: false,
@@ -192,6 +202,12 @@ fn postback_timeout(text: &str) -> Result<Span, String> {
     let span: Span = text.parse()?;
     let bounds = Duration::from_millis(1)..=Duration::from_secs(300);
     if bounds.contains(&span.0) { Ok(span) } else { Err("write a span from 1ms to 5m".into()) }
+}
+
+fn state_interval(text: &str) -> Result<Span, String> {
+    let span: Span = text.parse()?;
+    let bounds = Duration::from_millis(10)..=Duration::from_secs(86_400);
+    if bounds.contains(&span.0) { Ok(span) } else { Err("write a span from 10ms to 24h".into()) }
 }
 
 #[cfg(test)]

@@ -4,13 +4,13 @@
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock::{Clock, ClockMode};
-use crate::gateway::state::State;
+use crate::gateway::state::Snapshot;
 use crate::gateway::{Gateway, Settings, Timestamp};
 
 /// The gateway and its clock behind one lock.
@@ -33,12 +33,21 @@ struct World {
     number: u64,
     /// The callers that wait for a delayed response, by ticket.
     delayed: HashMap<u64, oneshot::Sender<()>>,
+    /// Counts what may have changed anything that is saved.
+    revision: u64,
+    /// The state that is saved from now on, with its revision: the sandbox ends.
+    last: Option<(u64, Arc<Snapshot>)>,
 }
 
 impl Door {
     /// A new gateway with its clock.
     pub fn new(settings: Settings, clock: Clock) -> Door {
-        let world = World { gateway: Gateway::new(settings), clock, number: 0, delayed: HashMap::new() };
+        Door::of(Gateway::new(settings), clock)
+    }
+
+    /// A gateway with its clock.
+    pub fn of(gateway: Gateway, clock: Clock) -> Door {
+        let world = World { gateway, clock, number: 0, delayed: HashMap::new(), revision: 0, last: None };
         let (sooner, changes, changed) = (Notify::new(), AtomicU64::new(0), Notify::new());
         Door { world: Mutex::new(world), sooner, changes, changed }
     }
@@ -53,6 +62,7 @@ impl Door {
         let due_after = world.gateway.next_due();
         let grown = world.gateway.journal().last() != last_before;
         let released = world.take_released();
+        world.revision += 1;
         drop(world);
         if due_after.is_some_and(|after| due_before.is_none_or(|before| after < before)) {
             self.sooner.notify_one();
@@ -120,10 +130,13 @@ impl Door {
 
     /// Stops the clock, or lets it go on. What is due by a clock that goes on is the scheduler's to see.
     pub fn set_clock(&self, mode: ClockMode) {
+        let mut world = self.lock();
         match mode {
-            ClockMode::Running => self.lock().clock.resume(),
-            ClockMode::Paused => self.lock().clock.pause(),
+            ClockMode::Running => world.clock.resume(),
+            ClockMode::Paused => world.clock.pause(),
         }
+        world.revision += 1;
+        drop(world);
         self.sooner.notify_one();
     }
 
@@ -131,34 +144,50 @@ impl Door {
     pub fn reset(&self) {
         let mut world = self.lock();
         world.number += 1;
+        world.revision += 1;
         world.clock.start_again();
         let now = world.clock.now();
-        world.gateway.reset(now);
+        let before = world.gateway.reset(now);
         let released = world.take_released();
         drop(world);
         release(released);
         self.sooner.notify_one();
         self.tell_watchers();
+        // A million payments are not dropped under the lock.
+        drop(before);
     }
 
-    /// The gateway's state and the moment that it is of.
-    pub fn save(&self) -> (Timestamp, State) {
+    /// Returns the state at this moment, and its revision: another state has another one.
+    pub fn save(&self) -> (u64, Arc<Snapshot>) {
         let world = self.lock();
-        (world.clock.now(), world.gateway.save())
+        world.last.clone().unwrap_or_else(|| world.snapshot())
     }
 
-    /// Becomes a saved world, at its own time.
-    pub fn restore(&self, now: Timestamp, state: State) -> Result<(), String> {
+    /// Returns the revision of the state.
+    pub fn revision(&self) -> u64 {
+        self.lock().revision
+    }
+
+    /// Lets `save` return the state at this moment from now on: what happens later is part of the end.
+    pub fn save_before_end(&self) {
         let mut world = self.lock();
-        world.gateway.restore(state)?;
+        world.last = Some(world.snapshot());
+    }
+
+    /// Replaces the gateway by a restored one, and sets the clock to its time.
+    pub fn restore(&self, now: Timestamp, gateway: Gateway) {
+        let mut world = self.lock();
+        let before = world.gateway.replace(gateway);
         world.number += 1;
+        world.revision += 1;
         world.clock.set(now);
         let released = world.take_released();
         drop(world);
         release(released);
         self.sooner.notify_one();
         self.tell_watchers();
-        Ok(())
+        // A million payments are not dropped under the lock.
+        drop(before);
     }
 
     /// Returns the number of this world: a reset and a restored state make a new one.
@@ -174,6 +203,7 @@ impl Door {
         let next = world.gateway.next_due().filter(|due| *due <= limit && same);
         if let Some(due) = next {
             world.clock.advance_to(due);
+            world.revision += 1;
         }
         next.is_some()
     }
@@ -184,6 +214,7 @@ impl Door {
         let mut world = self.lock();
         if world.number == number {
             world.clock.advance_to(moment);
+            world.revision += 1;
         }
         world.number == number
     }
@@ -206,6 +237,10 @@ impl Door {
 }
 
 impl World {
+    fn snapshot(&self) -> (u64, Arc<Snapshot>) {
+        (self.revision, Arc::new(self.gateway.snapshot(self.clock.now())))
+    }
+
     /// Returns the callers whose delayed responses may leave now.
     fn take_released(&mut self) -> Vec<oneshot::Sender<()>> {
         let released = self.gateway.take_released();

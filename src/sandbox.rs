@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::certificates::{self, CertificateError, Certificates};
-use crate::clock::{Clock, wall_clock};
+use crate::clock::{Clock, ClockMode, wall_clock};
 use crate::config::{Config, DEFAULT_LISTEN};
 use crate::courier::{self, Courier, CourierSettings};
 use crate::door::Door;
@@ -24,6 +24,7 @@ use crate::gateway::profile::Profiles;
 use crate::gateway::{Gateway, Settings};
 use crate::proxy::Proxy;
 use crate::scheduler::{Advanced, CannotAdvance, Scheduler};
+use crate::state_file::StateFile;
 use crate::web::{Guard, Home, Surfaces, Work};
 use crate::{server, tls, view};
 
@@ -38,6 +39,8 @@ pub struct Sandbox {
     facts: Facts,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
+    /// The file of `--state`, and the facts that are written into it.
+    state: Option<(Arc<StateFile>, serde_json::Value)>,
 }
 
 /// What a client needs to know.
@@ -77,6 +80,9 @@ pub enum StartError {
     /// A certificate folder that cannot be used.
     #[error(transparent)]
     Certificates(#[from] CertificateError),
+    /// A state file that cannot be used.
+    #[error("{0}")]
+    State(String),
     /// The certificate was refused by the TLS library.
     #[error("{}: the certificate cannot be used: {error}; delete the files in it to have them made again", .folder.display())]
     Tls {
@@ -105,6 +111,7 @@ impl Sandbox {
         let expires = certificates.expires();
         let acceptor = tls::acceptor(certificates.chain, certificates.key)
             .map_err(|error| StartError::Tls { folder: config.certs.clone(), error })?;
+        let state = config.state.as_deref().map(StateFile::open).transpose().map_err(StartError::State)?.map(Arc::new);
         let listeners = bind(&config.listen)?;
         let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
 
@@ -112,8 +119,7 @@ impl Sandbox {
         let caller =
             fixtures.merchants.iter().find(|merchant| merchant.api_access).unwrap_or(&fixtures.merchants[0]).clone();
         let settings = settings(fixtures, &config, seed)?;
-        let clock = Clock::start(config.clock, config.clock_start, config.clock_speed);
-        let door = Arc::new(Door::new(settings, clock));
+        let door = Arc::new(open_door(settings, &config, state.as_ref()).await?);
         let courier = Courier::new(CourierSettings {
             own_ca: certificates.ca,
             extra_roots,
@@ -157,11 +163,15 @@ impl Sandbox {
             redirect: config.redirect,
             proxy: Proxy::new(config.offline),
         });
-        let tasks = vec![
+        let state = state.map(|file| (file, surfaces.info.clone()));
+        let mut tasks = vec![
             tokio::spawn(server::serve(listeners, acceptor, surfaces, stopped.clone())),
-            tokio::spawn(Arc::clone(&scheduler).follow(stopped, PATIENCE)),
+            tokio::spawn(Arc::clone(&scheduler).follow(stopped.clone(), PATIENCE)),
         ];
-        Ok(Sandbox { door, scheduler, facts, stop, tasks })
+        if let Some((file, info)) = state.clone() {
+            tasks.push(tokio::spawn(file.follow(Arc::clone(&door), info, config.state_interval.0, stopped)));
+        }
+        Ok(Sandbox { door, scheduler, facts, stop, tasks, state })
     }
 
     /// What a client needs to know.
@@ -202,13 +212,16 @@ impl Sandbox {
         self.door.reset();
     }
 
-    /// Ends gracefully: no new connections, answers and deliveries under way are finished, within 5 s.
-    pub async fn stop(mut self) {
+    /// Ends gracefully: no new connections, answers and deliveries under way are finished, within 5 s. Then the state
+    /// file is written. Returns why it was not.
+    pub async fn stop(mut self) -> Option<String> {
         self.stop.send_replace(true);
         for task in std::mem::take(&mut self.tasks) {
             // A task that panicked has said so already; the others are still waited for.
             let _ = task.await;
         }
+        let (file, info) = self.state.as_ref()?;
+        file.save(&self.door, info).await.err()
     }
 }
 
@@ -235,6 +248,21 @@ impl Drop for Sandbox {
     fn drop(&mut self) {
         self.stop.send_replace(true);
     }
+}
+
+/// The door to a new gateway, or to the one of the state file. Time goes on there: at the wall clock's time, or where
+/// it stood if that is later or if the clock is paused.
+async fn open_door(settings: Settings, config: &Config, state: Option<&Arc<StateFile>>) -> Result<Door, StartError> {
+    let mut clock = Clock::start(config.clock, config.clock_start, config.clock_speed);
+    let Some(file) = state.cloned() else { return Ok(Door::new(settings, clock)) };
+    let reading = tokio::task::spawn_blocking(move || (file.read(&settings), settings));
+    let (read, settings) = reading.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+    let Some((saved, gateway)) = read.map_err(StartError::State)? else { return Ok(Door::new(settings, clock)) };
+    let stands = config.clock == ClockMode::Paused && config.clock_start.is_none();
+    if stands || saved > clock.now() {
+        clock.set(saved);
+    }
+    Ok(Door::of(gateway, clock))
 }
 
 /// What the gateway is made of, by the fixtures and the configuration.

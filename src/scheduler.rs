@@ -85,6 +85,8 @@ impl Scheduler {
             }
         }
         if tokio::time::timeout(patience, self.deliveries_done()).await.is_err() {
+            // Those that are given up leave again in another run, so a state file has them.
+            self.door.save_before_end();
             self.give_up.send_replace(true);
             self.deliveries_done().await;
         }

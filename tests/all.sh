@@ -59,6 +59,8 @@ KPAY_SANDBOX=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)/debug/kpay-sandbox
 export KPAY_SANDBOX
 step "load and faults, in short"
 python3 tests/load/load.py --short --program "${CARGO_TARGET_DIR:-target}/quick-release/kpay-sandbox"
+step "restarts on a state file, in short"
+python3 tests/load/restarts.py --short --program "${CARGO_TARGET_DIR:-target}/quick-release/kpay-sandbox"
 step "a certificate of the CA for another name"
 tests/security/constraints.sh
 step "the hosts file on a full disk and on a mount"

@@ -87,6 +87,10 @@ pub(super) fn own_certs() -> Option<PathBuf> {
 
 /// Starts, runs, ends, reports.
 pub(super) fn run(exec: Exec) -> ExitCode {
+    if exec.config.state.is_some() {
+        let why = "--state: each exec starts empty, so that its report is about one run. Use serve, or PUT state";
+        return fail(2, why);
+    }
     match super::runtime() {
         // The command is started on this thread, whose end the system takes for the end of the program.
         Ok(runtime) => runtime.block_on(around(exec)),

@@ -44,7 +44,7 @@ async fn serve(config: Config) -> ExitCode {
     {
         return fail(2, &format!("{}: cannot be written: {error}; name another with --ready-file", file.display()));
     }
-    let seed = config.seed;
+    let (seed, state) = (config.seed, config.state.clone());
     let started = tokio::select! {
         started = Sandbox::start(config) => started,
         // The start may wait for a file on a thread that nothing else ends.
@@ -64,7 +64,7 @@ async fn serve(config: Config) -> ExitCode {
     }
     if !quiet {
         let banner = match format {
-            LogFormat::Text => banner(sandbox.facts(), seed),
+            LogFormat::Text => banner(sandbox.facts(), seed, state.as_deref()),
             LogFormat::Json => {
                 format!("{}\n", serde_json::json!({ "event": "ready", "facts": ready_facts(sandbox.facts()) }))
             }
@@ -80,14 +80,14 @@ async fn serve(config: Config) -> ExitCode {
         std::process::exit(130);
     });
     let left = sandbox.read(crate::gateway::Gateway::scheduled);
-    sandbox.stop().await;
+    let not_saved = sandbox.stop().await;
     if let Some(log) = log {
         log.end().await;
         if left > 0 && format == LogFormat::Text {
             let _ = writeln!(io::stdout(), "ended with {left} steps or postbacks still to come");
         }
     }
-    ExitCode::SUCCESS
+    not_saved.map_or(ExitCode::SUCCESS, |why| fail(1, &why))
 }
 
 /// Who asks for the end: Ctrl-C or SIGTERM.
@@ -132,17 +132,22 @@ impl End {
 /// The program's exit code for a sandbox that did not start.
 pub(super) fn exit_code(error: &StartError) -> u8 {
     match error {
-        StartError::Setting(_) | StartError::Fixture(_) | StartError::Certificates(_) | StartError::Tls { .. } => 2,
+        StartError::Setting(_)
+        | StartError::Fixture(_)
+        | StartError::Certificates(_)
+        | StartError::State(_)
+        | StartError::Tls { .. } => 2,
         StartError::PortInUse(_) => 3,
         StartError::Listen(..) => 1,
     }
 }
 
-fn banner(facts: &Facts, seed: Option<u64>) -> String {
+fn banner(facts: &Facts, seed: Option<u64>, state: Option<&Path>) -> String {
+    let state = state.map_or("in memory, forgotten by a restart (--state FILE keeps it)".into(), Path::to_string_lossy);
     let seed = seed.map_or(String::new(), |seed| format!("  seed      {seed}\n"));
     format!(
         "kpay-sandbox {}: a KPay payment gateway on this machine. Not KPay, no money, not for production.\n\n  \
-         url       {}\n  user      {}\n  password  {}\n  CA file   {}\n  bundle    {}\n  profile   {}\n{seed}\n{}\n\n",
+         url       {}\n  user      {}\n  password  {}\n  CA file   {}\n  bundle    {}\n  profile   {}\n  state     {state}\n{seed}\n{}\n\n",
         env!("CARGO_PKG_VERSION"),
         facts.url,
         facts.username,

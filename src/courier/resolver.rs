@@ -104,7 +104,7 @@ mod tests {
         for name in ["silent.example", "silent.example", "other.example"] {
             for _ in 0..100 {
                 let waiting = resolver.call(name.parse().unwrap());
-                drop(tokio::time::timeout(std::time::Duration::ZERO, waiting).await.unwrap_err());
+                assert!(tokio::time::timeout(std::time::Duration::ZERO, waiting).await.is_err());
             }
         }
         assert_eq!(ASKED.load(Ordering::SeqCst), 2);

@@ -263,11 +263,11 @@ impl Journal {
     /// Adds an entry.
     pub fn add(&mut self, at: Timestamp, event: Event) {
         self.tallies.count(&event);
-        self.restore(Entry { number: self.last + 1, at, event });
+        self.keep(Entry { number: self.last + 1, at, event });
     }
 
-    /// Adds an entry of a saved journal, which keeps its number.
-    pub(super) fn restore(&mut self, entry: Entry) {
+    /// Adds an entry that has its number.
+    fn keep(&mut self, entry: Entry) {
         self.last = entry.number;
         self.weight += entry.weight();
         self.entries.push_back(entry);
@@ -296,9 +296,17 @@ impl Journal {
         Journal { last: before.last, world: before.world, ..Journal::default() }
     }
 
-    /// A journal as it was saved, but for its entries, in the place of this one.
-    pub(super) fn restored(&self, last: u64, evicted: u64, tallies: Tallies) -> Journal {
-        Journal { last, evicted, tallies, world: self.world + 1, ..Journal::default() }
+    /// Returns a journal as it was saved. Its entries are in the order of their numbers.
+    pub(super) fn restored(entries: Vec<Entry>, last: u64, evicted: u64, tallies: Tallies) -> Journal {
+        let mut journal = Journal { evicted, tallies, ..Journal::default() };
+        entries.into_iter().for_each(|entry| journal.keep(entry));
+        journal.last = last;
+        journal
+    }
+
+    /// Counts this journal, which was restored, after another one.
+    pub(super) fn become_next_world_of(&mut self, other: &Journal) {
+        self.world = other.world + 1;
     }
 
     /// The number of states that were restored before this one.
@@ -354,42 +362,5 @@ impl Journal {
             Event::Delivery(delivery) => Some(delivery),
             _ => None,
         })
-    }
-}
-
-impl Entry {
-    /// Roughly what it takes in memory, in bytes.
-    fn weight(&self) -> usize {
-        let inside = match &self.event {
-            Event::Call(call) => {
-                let reason = call.refusal.as_ref().map_or(0, |refusal| refusal.reason.len());
-                size_of::<CallRecord>()
-                    + call.refid.len()
-                    + call.tid.len()
-                    + call.summary.len()
-                    + reason
-                    + call.request.len()
-                    + 96
-            }
-            Event::Settled { tid, statusdesc, .. } => tid.len() + statusdesc.len() + 16,
-            Event::Delivery(delivery) => {
-                let headers = |list: &[(String, String)]| {
-                    list.iter().map(|(name, value)| name.len() + value.len() + 64).sum::<usize>()
-                };
-                let answer =
-                    delivery.outcome.as_ref().map_or(256, |answer| answer.body.len() + headers(&answer.headers));
-                size_of::<Delivery>()
-                    + delivery.postback.body.len()
-                    + delivery.url.len() * 2
-                    + headers(&delivery.headers)
-                    + answer
-            }
-            Event::ConnectionFailed { problem, .. } => problem.len(),
-            Event::RequestRefused { request, problem, .. } => request.len() + problem.len(),
-            Event::Released { tid, .. } | Event::Awaits { tid, .. } | Event::Held { tid, .. } => tid.len(),
-            Event::Payer { tid, .. } => tid.len() + 64,
-            Event::Reset { .. } => 0,
-        };
-        size_of::<Entry>() + inside
     }
 }

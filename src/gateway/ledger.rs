@@ -26,12 +26,6 @@ impl Position {
     }
 }
 
-fn share<T: PartialEq>(own: &mut Arc<T>, other: &Arc<T>) {
-    if own == other {
-        *own = Arc::clone(other);
-    }
-}
-
 /// The transactions of this run.
 #[derive(Debug)]
 pub struct Ledger {
@@ -45,54 +39,94 @@ pub struct Ledger {
 
 /// How many transactions share one piece of memory.
 const SEGMENT: usize = 256;
+/// How many transactions there may be in a saved ledger, forgotten ones among them.
+const MOST: usize = u32::MAX as usize / 2;
 
-/// Transactions in pieces of memory that are never moved; a piece whose transactions are all forgotten is given back.
-#[derive(Debug, Default)]
-struct Places {
-    segments: VecDeque<Segment>,
+/// Transactions in pieces of memory that are never moved. A piece whose transactions are all forgotten is given back.
+///
+/// A clone shares the pieces: a shared piece is copied when one of its transactions is to be changed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Places {
+    /// `None` once a piece was given back.
+    segments: VecDeque<Option<Arc<Segment>>>,
     /// How many of the first segments are gone.
     gone: usize,
     count: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Segment {
     /// `None` where one was forgotten: the others keep their places.
     slots: Vec<Option<Transaction>>,
     live: usize,
 }
 
+impl Clone for Segment {
+    fn clone(&self) -> Segment {
+        // With room for all: a piece that is not full yet must not be moved when it grows.
+        let mut slots = Vec::with_capacity(SEGMENT);
+        slots.extend(self.slots.iter().cloned());
+        Segment { slots, live: self.live }
+    }
+}
+
 impl Places {
-    fn push(&mut self, transaction: Option<Transaction>) -> Position {
+    fn push(&mut self, transaction: Transaction) -> Position {
         let position = Position::at(self.count);
         if self.count.is_multiple_of(SEGMENT) {
-            self.segments.push_back(Segment { slots: Vec::with_capacity(SEGMENT), live: 0 });
+            let segment = Segment { slots: Vec::with_capacity(SEGMENT), live: 0 };
+            self.segments.push_back(Some(Arc::new(segment)));
         }
         self.count += 1;
-        if let Some(segment) = self.segments.back_mut() {
-            segment.live += usize::from(transaction.is_some());
-            segment.slots.push(transaction);
+        if let Some(Some(segment)) = self.segments.back_mut() {
+            let segment = Arc::make_mut(segment);
+            segment.live += 1;
+            segment.slots.push(Some(transaction));
         }
-        self.give_back(position.0 as usize);
         position
     }
 
-    fn get(&self, place: usize) -> Option<&Transaction> {
-        self.segments.get(self.segment(place)?)?.slots.get(place % SEGMENT)?.as_ref()
+    /// Adds places of forgotten transactions.
+    fn skip(&mut self, mut count: usize) {
+        while count > 0 {
+            let within = self.count % SEGMENT;
+            if within == 0 {
+                self.segments.push_back((count < SEGMENT).then(Arc::default));
+            }
+            let skipped = count.min(SEGMENT - within);
+            if let Some(Some(segment)) = self.segments.back_mut() {
+                let segment = Arc::make_mut(segment);
+                segment.slots.reserve_exact(SEGMENT - segment.slots.len());
+                segment.slots.extend(std::iter::repeat_with(|| None).take(skipped));
+            }
+            self.count += skipped;
+            count -= skipped;
+            self.give_back(self.count - 1);
+        }
+    }
+
+    pub(super) fn get(&self, place: usize) -> Option<&Transaction> {
+        self.segments.get(self.segment(place)?)?.as_ref()?.slots.get(place % SEGMENT)?.as_ref()
     }
 
     fn get_mut(&mut self, place: usize) -> Option<&mut Transaction> {
-        let segment = self.segment(place)?;
-        self.segments.get_mut(segment)?.slots.get_mut(place % SEGMENT)?.as_mut()
+        let index = self.segment(place)?;
+        let segment = self.segments.get_mut(index)?.as_mut()?;
+        Arc::make_mut(segment).slots.get_mut(place % SEGMENT)?.as_mut()
     }
 
     fn take(&mut self, place: usize) -> Option<Transaction> {
         let index = self.segment(place)?;
-        let segment = self.segments.get_mut(index)?;
+        let segment = Arc::make_mut(self.segments.get_mut(index)?.as_mut()?);
         let taken = segment.slots.get_mut(place % SEGMENT)?.take();
         segment.live -= usize::from(taken.is_some());
         self.give_back(place);
         taken
+    }
+
+    /// Returns how many places there are.
+    pub(super) fn count(&self) -> usize {
+        self.count
     }
 
     /// Which of the segments that are left has this place, if any.
@@ -103,10 +137,12 @@ impl Places {
     /// Gives the memory of this place's segment back, when no more can come to be or stay in it.
     fn give_back(&mut self, place: usize) {
         let segment = self.segment(place).and_then(|index| self.segments.get_mut(index));
-        if let Some(segment) = segment.filter(|segment| segment.is_over()) {
-            segment.slots = Vec::new();
+        if let Some(segment) = segment
+            && segment.as_ref().is_some_and(|segment| segment.is_over())
+        {
+            *segment = None;
         }
-        while self.segments.front().is_some_and(Segment::is_over) {
+        while self.segments.front().is_some_and(Option::is_none) {
             self.segments.pop_front();
             self.gone += 1;
         }
@@ -114,9 +150,9 @@ impl Places {
 }
 
 impl Segment {
-    /// Full once, and all of it forgotten.
+    /// Returns true if it was full once and all of it is forgotten.
     fn is_over(&self) -> bool {
-        self.live == 0 && (self.slots.len() == SEGMENT || self.slots.capacity() == 0)
+        self.live == 0 && self.slots.len() == SEGMENT
     }
 }
 
@@ -177,41 +213,38 @@ impl Ledger {
         Ledger { places, checkouts, hasher: DefaultHashBuilder::default(), by_refid, by_merchant: HashMap::new() }
     }
 
-    /// The ledger of these transactions; the error says which cannot be.
-    pub(super) fn restored(transactions: Vec<Option<Transaction>>, checkouts: CheckoutIds) -> Result<Ledger, String> {
-        let mut ledger = Ledger::new(checkouts);
-        for transaction in transactions {
-            let Some(mut transaction) = transaction else {
-                ledger.places.push(None);
-                continue;
-            };
-            let Transaction { order, tid, checkout, .. } = &transaction;
-            let number = ledger.places.count as u64 + 1;
-            if !numbers_of_tid(tid).any(|told| told == number) {
-                return Err(format!("the tid {} is not the one of payment {number}", excerpt(tid)));
-            }
-            if checkouts.number(checkout) != Some(number) {
-                return Err(format!("the checkout id {} is not the one of payment {number}", excerpt(checkout)));
-            }
-            if ledger.by_refid(&order.merchant, &order.refid).is_some() {
-                return Err(format!("the refid {} stands there twice", excerpt(&order.refid)));
-            }
-            // Transactions share what they follow, as they did when they were made.
-            if let Some(before) = ledger.places.get(ledger.places.count.wrapping_sub(1)) {
-                share(&mut transaction.scenario, &before.scenario);
-                share(&mut transaction.profile, &before.profile);
-            }
-            if let Some(why) = transaction.scenario.complaint() {
-                return Err(format!("{}: scenario: {why}", excerpt(&transaction.tid)));
-            }
-            ledger.insert(transaction);
+    /// Takes in the next transaction of a saved ledger. The error says what in it contradicts its place or the others.
+    pub(super) fn insert_saved(&mut self, transaction: Transaction) -> Result<(), String> {
+        let Transaction { order, tid, checkout, .. } = &transaction;
+        if self.places.count >= MOST {
+            return Err(format!("there are more than {MOST} payments"));
         }
-        Ok(ledger)
+        let number = self.places.count as u64 + 1;
+        if !numbers_of_tid(tid).any(|told| told == number) {
+            return Err(format!("the tid {} is not the one of payment {number}", excerpt(tid)));
+        }
+        if self.checkouts.number(checkout) != Some(number) {
+            return Err(format!("the checkout id {} is not the one of payment {number}", excerpt(checkout)));
+        }
+        if self.by_refid(&order.merchant, &order.refid).is_some() {
+            return Err(format!("the refid {} of {} is used twice", excerpt(&order.refid), excerpt(&order.merchant)));
+        }
+        self.insert(transaction);
+        Ok(())
     }
 
-    /// All places, those of forgotten transactions too.
-    pub(super) fn slots(&self) -> impl Iterator<Item = Option<&Transaction>> {
-        (0..self.places.count).map(|place| self.places.get(place))
+    /// Takes in the next places of a saved ledger, whose transactions were forgotten.
+    pub(super) fn skip_saved(&mut self, count: usize) -> Result<(), String> {
+        if count > MOST - self.places.count {
+            return Err(format!("there are more than {MOST} payments"));
+        }
+        self.places.skip(count);
+        Ok(())
+    }
+
+    /// Returns all transactions as they are now. It takes as long as there are pieces of memory: one for each 256.
+    pub(super) fn snapshot(&self) -> Places {
+        self.places.clone()
     }
 
     /// Takes a transaction in. That its refid is free was checked at admission.
@@ -220,7 +253,7 @@ impl Ledger {
         let order = &transaction.order;
         self.by_refid.insert(self.hasher.hash_one((&*order.merchant, &*order.refid)), position);
         self.by_merchant.entry_ref(&order.merchant).or_default().push(position);
-        self.places.push(Some(transaction))
+        self.places.push(transaction)
     }
 
     /// The transaction at a position, unless it was forgotten.
@@ -303,7 +336,7 @@ impl Ledger {
 
     /// The number of transactions. Counts segments of 256 places, not places.
     pub fn len(&self) -> usize {
-        self.places.segments.iter().map(|segment| segment.live).sum()
+        self.places.segments.iter().flatten().map(|segment| segment.live).sum()
     }
 
     /// Returns true if there is no transaction.

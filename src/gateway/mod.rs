@@ -28,12 +28,14 @@ pub mod record;
 pub mod repertoire;
 pub mod return_code;
 pub mod scenario;
+mod settings;
 pub mod state;
 mod steps;
 pub mod tally;
 pub mod timestamp;
 pub mod transaction;
 pub mod values;
+mod weight;
 pub mod wire;
 
 use std::collections::BTreeMap;
@@ -51,56 +53,14 @@ use choice::Chooser;
 use ids::Ids;
 use journal::{Action, CallRecord, Event, Journal};
 use ledger::{Ledger, Position};
-use merchant::{Account, Merchant};
+use merchant::Account;
 use outbox::Outbox;
 use postback::Postback;
 use repertoire::Repertoire;
 pub use return_code::{Grade, ReturnCode};
+pub use settings::Settings;
 pub use timestamp::Timestamp;
 use wire::Message;
-
-/// What a gateway is made of.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// What calls are checked against.
-    pub rules: Rules,
-    /// The scripts. One named `approve` is among them.
-    pub repertoire: Repertoire,
-    /// The scenario of payments for which nothing else chooses one.
-    pub scenario: Option<Box<str>>,
-    /// The share of payments that chaos takes, 0 to 1.
-    pub chaos: f64,
-    /// What an unknown user's account is made like, under `--open`.
-    pub open: Option<Merchant>,
-    /// How often a postback that failed is tried again.
-    pub retries: u32,
-    /// Where ids come from.
-    pub ids: Ids,
-    /// Where disorder comes from, so that it changes no id.
-    pub disorder_seed: u64,
-}
-
-impl Settings {
-    /// What in them names something that is not there.
-    pub fn complaint(&self) -> Option<String> {
-        let missing = |name: &str, merchant: Option<&str>| self.repertoire.get(name, merchant).is_none();
-        let profiles =
-            self.rules.profiles.iter().flat_map(|profile| profile.scenarios.values().map(move |name| (profile, name)));
-        if let Some((profile, name)) = profiles.into_iter().find(|(_, name)| missing(name, None)) {
-            return Some(format!("profiles/{}.json: scenarios: there is no scenario '{name}'", profile.name));
-        }
-        if missing("approve", None) {
-            return Some("there is no scenario 'approve': payments for which nothing else chooses one need it".into());
-        }
-        if let Some(name) = self.scenario.as_deref().filter(|name| missing(name, None)) {
-            let names: Vec<&str> = self.repertoire.of(None).map(|known| &*known.scenario.name).collect();
-            return Some(format!("--scenario: there is no '{name}': write one of {}", names.join(", ")));
-        }
-        let mut merchants = self.rules.accounts.iter().map(|account| &account.merchant);
-        let wrong = merchants.find(|merchant| merchant.scenario.as_deref().is_some_and(|name| missing(name, None)))?;
-        Some(format!("merchants.json: {}: scenario: there is no such scenario", wrong.username))
-    }
-}
 
 /// The gateway.
 #[derive(Debug)]
@@ -182,6 +142,11 @@ impl Gateway {
         }
     }
 
+    /// Returns what it was made of.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// The transactions.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
@@ -246,14 +211,15 @@ impl Gateway {
 
     /// Forgets everything, what was added at run time too; deliveries still under way belong to a world that is
     /// gone. Entries of the journal, postbacks and tickets are numbered on, so that whoever follows them misses
-    /// nothing.
-    pub fn reset(&mut self, now: Timestamp) {
+    /// nothing. Returns the gateway as it was: dropping it takes long when it has many payments.
+    pub fn reset(&mut self, now: Timestamp) -> Gateway {
         let mut journal = Journal::numbered_on(&self.journal);
         journal.add(now, Event::Reset { merchant: None });
         let (outbox, postbacks, last_ticket) = (self.outbox.of_next_world(), self.postbacks, self.last_ticket);
         self.drop_tickets(None);
         let released = self.take_released();
-        *self = Gateway { outbox, postbacks, last_ticket, released, journal, ..Gateway::new(self.settings.clone()) };
+        let next = Gateway { outbox, postbacks, last_ticket, released, journal, ..Gateway::new(self.settings.clone()) };
+        std::mem::replace(self, next)
     }
 
     /// Forgets what one merchant has done and was given; its account and the others stay.
@@ -383,12 +349,15 @@ impl Gateway {
 
     /// Takes note of a connection that failed before there was a call.
     pub fn handle_connection_failure(&mut self, peer: IpAddr, problem: String, now: Timestamp) {
+        let problem = masking::text(&problem).into_owned();
         self.journal.add(now, Event::ConnectionFailed { peer, problem });
     }
 
     /// Records a request that was refused before anything read it: its method and path, and why.
     pub fn handle_refused_request(&mut self, peer: IpAddr, request: &str, problem: String, now: Timestamp) {
-        self.journal.add(now, Event::RequestRefused { peer, request: values::excerpt(request).into(), problem });
+        let request = values::excerpt(&masking::text(request)).into();
+        let problem = masking::text(&problem).into_owned();
+        self.journal.add(now, Event::RequestRefused { peer, request, problem });
     }
 
     /// Mixes by the seed.

@@ -110,6 +110,11 @@ impl Outbox {
         Outbox { generation: self.generation + 1, ..Outbox::default() }
     }
 
+    /// Makes this the outbox of the world after another one.
+    pub(super) fn become_next_world_of(&mut self, other: &Outbox) {
+        self.generation = other.generation + 1;
+    }
+
     /// Takes a postback that is due.
     pub fn put(&mut self, postback: Postback) {
         let placed = Placed { place: self.places, postback };

@@ -152,6 +152,28 @@ impl Repertoire {
         Ok(scenario)
     }
 
+    /// Returns this repertoire with more added scenarios, which may name each other. The error says what is wrong.
+    pub(super) fn with_added(
+        &self,
+        added: impl Iterator<Item = (Option<Arc<str>>, Arc<Scenario>)>,
+    ) -> Result<Repertoire, String> {
+        let mut known = self.known.clone();
+        let mut names = std::collections::HashSet::new();
+        for (merchant, scenario) in added {
+            if let Some(why) = scenario.complaint() {
+                return Err(format!("{}: {why}", scenario.name));
+            }
+            if !names.insert((merchant.clone(), Arc::clone(&scenario.name))) {
+                return Err(format!("{} is there twice", scenario.name));
+            }
+            known.push(Known { merchant, origin: Origin::Added, scenario });
+        }
+        if known.len() > LIMIT {
+            return Err(format!("{} scenarios are more than {LIMIT}", known.len()));
+        }
+        Repertoire::new(known).map_err(|error| error.to_string())
+    }
+
     /// Takes an added scenario away; false when there is none of this name and owner.
     pub fn remove(&mut self, name: &str, merchant: Option<&str>) -> Result<bool, String> {
         let before = self.known.len();

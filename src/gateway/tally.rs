@@ -118,6 +118,15 @@ impl Tallies {
         }
     }
 
+    /// Returns the highest count.
+    pub(super) fn highest(&self) -> u64 {
+        let counts = self.0.values().flat_map(|tally| {
+            let own = [tally.accepted, tally.checked].into_iter();
+            own.chain(tally.refused.values().chain(tally.scenarios.values()).chain(tally.deliveries.values()).copied())
+        });
+        counts.max().unwrap_or(0)
+    }
+
     pub(super) fn forget_merchant(&mut self, merchant: &str) {
         self.0.remove(merchant);
     }

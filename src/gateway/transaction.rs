@@ -26,10 +26,12 @@ pub struct Order {
     /// How much.
     pub amount: Amount,
     /// In what.
+    #[serde(default, skip_serializing_if = "Currency::is_default")]
     pub currency: Currency,
     /// How.
     pub method: Method,
     /// The bank's id, where one was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bankid: Option<CompactString>,
     /// The retailer's id.
     pub retailerid: CompactString,
@@ -42,7 +44,7 @@ pub struct Order {
 }
 
 /// What has become of a payment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// Successful, failed, or the processor's error.
     pub statusid: StatusId,
@@ -57,7 +59,7 @@ pub struct Outcome {
 }
 
 /// A payment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Transaction {
     /// KPay's id.
     pub tid: CompactString,
@@ -76,7 +78,6 @@ pub struct Transaction {
     /// `None` while it is pending.
     pub outcome: Option<Outcome>,
     /// What the payer has done on the checkout page.
-    #[serde(default)]
     pub answer: Option<Box<Answer>>,
     /// What `momtransactionid` will be if it succeeds: drawn when it is made, so that the order in which
     /// payments settle does not change what later ones draw.
@@ -107,6 +108,13 @@ pub(super) struct Asked {
     pub(super) since: Timestamp,
     /// How many calls it has answered.
     pub(super) calls: u32,
+}
+
+impl Asked {
+    /// Returns the count of a transaction that nobody has asked for.
+    pub(super) fn never(created: Timestamp) -> Asked {
+        Asked { phase: 0, since: created, calls: 0 }
+    }
 }
 
 impl Transaction {

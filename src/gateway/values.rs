@@ -9,7 +9,20 @@ use super::masking;
 
 /// A positive amount in hundredths of its currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u64")]
 pub struct Amount(u64);
+
+impl TryFrom<u64> for Amount {
+    type Error = String;
+
+    fn try_from(hundredths: u64) -> Result<Amount, String> {
+        let most = Amount::MOST * 100 + 99;
+        if (1..=most).contains(&hundredths) {
+            return Ok(Amount(hundredths));
+        }
+        Err(format!("{hundredths} is not an amount in hundredths, 1 to {most}"))
+    }
+}
 
 impl Amount {
     /// More than this is taken for a mistake.
@@ -68,16 +81,22 @@ impl fmt::Display for Amount {
 }
 
 /// The currencies that KPay takes (D).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Currency {
     /// Rwandan francs, the default.
+    #[default]
     Rwf,
     /// US dollars.
     Usd,
 }
 
 impl Currency {
+    /// Returns true for the default one.
+    pub(super) fn is_default(&self) -> bool {
+        *self == Currency::default()
+    }
+
     /// KPay's word for it.
     pub fn word(self) -> &'static str {
         match self {

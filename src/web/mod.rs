@@ -74,8 +74,8 @@ impl Body {
     pub const LIMIT: usize = 64 * 1024;
 }
 
-/// How much of a saved state is read, in bytes.
-const STATE_LIMIT: usize = 256 * 1024 * 1024;
+/// How much of a saved state is read, and how much of one is answered, in bytes: 4 GiB. It is never in memory as a whole.
+const STATE_LIMIT: usize = u32::MAX as usize;
 
 /// Whether refusals keep KPay's HTTP status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -157,7 +157,7 @@ impl Surfaces {
     pub fn reading(&self, method: &Method, path: &str, headers: &HeaderMap) -> Reading {
         let is_state = method == Method::PUT && path == "/__sandbox/api/state";
         let is_large = is_state && control::complaint(self, headers).is_none();
-        Reading::Whole(if is_large { STATE_LIMIT } else { Body::LIMIT })
+        if is_large { Reading::Streamed(STATE_LIMIT) } else { Reading::Whole(Body::LIMIT) }
     }
 
     /// Whether the sandbox answers by this name.

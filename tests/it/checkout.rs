@@ -99,7 +99,7 @@ fn a_number_that_is_no_test_card_is_declined_and_never_kept() {
     core.advance(SECOND);
     let (id, words) = told(&mut core);
     assert!(id == "02" && words.contains("not a test card"), "{words}");
-    let saved = serde_json::to_string(&core.gateway.save()).unwrap();
+    let saved = core.saved();
     assert!(!saved.contains("4000000000000002") && !saved.contains("4000 0000"), "{saved}");
     assert!(saved.contains("0002"), "brand and last four are kept");
 }
@@ -224,15 +224,14 @@ fn a_saved_world_keeps_what_its_payers_have_answered() {
     let mut core = Core::new("documented");
     let checkout = by_card(&mut core);
     charge(&mut core, &checkout, &form("4111111111111111", "TIMEOUT", "123"));
-    let saved = serde_json::to_string(&core.gateway.save()).unwrap();
+    let saved = core.saved();
     let mut other = Core::new("documented");
-    other.gateway.restore(serde_json::from_str(&saved).unwrap()).unwrap();
-    other.now = core.now;
+    other.restore(&saved).unwrap();
     assert!(!other.gateway.handle_payer(&checkout, Act::Reject, other.now));
     other.advance(30 * SECOND);
     assert_eq!(told(&mut other).0, "02");
     let checkout_twice = saved.replace(&checkout, "A-none");
-    assert!(other.gateway.restore(serde_json::from_str(&checkout_twice).unwrap()).unwrap_err().contains("checkout id"));
+    assert!(other.restore(&checkout_twice).unwrap_err().contains("checkout id"));
 }
 
 #[test]
@@ -249,7 +248,7 @@ fn secrets_in_a_call_are_masked_wherever_it_is_kept() {
     core.pay(|body| body["payer"] = json!({ "card": { "cvv": 9871, "password": "also-secret" } }));
     core.call("authkey=form-secret&card=4111111111111111&name=x");
     core.call(r#"{"password": "broken-secret", "pin" : 9872, "#);
-    let saved = serde_json::to_string(&core.gateway.save()).unwrap();
+    let saved = core.saved();
     for secret in ["secret", "4111 1111", "987", "card=4111", "pan\\\":4111"] {
         assert!(!saved.contains(secret), "{secret} in {saved}");
     }

@@ -66,6 +66,32 @@ impl Core {
         self.gateway.handle_call(&call, self.now)
     }
 
+    /// The state as it is saved.
+    pub(crate) fn saved(&self) -> String {
+        let mut text = Vec::new();
+        kpay_sandbox::saved::write(&self.gateway.snapshot(self.now), (), &mut text).expect("memory takes it");
+        String::from_utf8(text).expect("JSON is text")
+    }
+
+    /// The same as a value, for comparisons: in its maps the order counts for nothing.
+    pub(crate) fn saved_value(&self) -> Value {
+        serde_json::from_str(&self.saved()).expect("it is JSON")
+    }
+
+    pub(crate) fn restore(&mut self, saved: &str) -> Result<(), String> {
+        let read = kpay_sandbox::saved::read(self.gateway.settings(), saved.as_bytes());
+        let (now, gateway) = read.map_err(|error| error.to_string())?;
+        self.gateway.replace(gateway);
+        self.now = now;
+        Ok(())
+    }
+
+    /// Saves and restores, as if the program was started again.
+    pub(crate) fn carry_over(&mut self) {
+        let saved = self.saved();
+        self.restore(&saved).expect("what was saved can be restored");
+    }
+
     pub(crate) fn pay(&mut self, change: impl FnOnce(&mut Value)) -> Value {
         let mut body = good_pay();
         change(&mut body);

@@ -132,8 +132,25 @@ pub(crate) async fn read_to_end(stream: &mut (impl AsyncReadExt + Unpin)) -> Str
 }
 
 pub(crate) fn json_of(answer: &str) -> Value {
+    serde_json::from_str(&body_of(answer)).unwrap_or_else(|error| panic!("{error} in {answer}"))
+}
+
+/// The body of a response, also of a chunked one.
+pub(crate) fn body_of(answer: &str) -> String {
     let (_, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
-    serde_json::from_str(body).unwrap_or_else(|error| panic!("{error} in {answer}"))
+    if header(answer, "transfer-encoding") != Some("chunked") {
+        return body.to_owned();
+    }
+    let (mut whole, mut rest) = (String::new(), body);
+    loop {
+        let (length, after) = rest.split_once("\r\n").expect("a chunk begins with its length");
+        let length = usize::from_str_radix(length, 16).expect("a length");
+        if length == 0 {
+            return whole;
+        }
+        whole += &after[..length];
+        rest = after[length..].strip_prefix("\r\n").expect("a chunk ends with its line");
+    }
 }
 
 /// The value of a header of an answer.

@@ -9,10 +9,10 @@ use crate::control::{api, get, ok, paid};
 use crate::harness::{Running, status};
 
 /// Makes payments without sockets, from number `from` on.
-fn fill(running: &Running, from: usize, count: usize, details: &str) {
+fn fill(running: &Running, from: usize, count: usize, more: &str) {
     for number in from..from + count {
         let mut body = crate::core::good_pay();
-        (body["refid"], body["details"], body["returl"]) = (json!(format!("R{number}")), json!(details), json!("/"));
+        (body["refid"], body["more"], body["returl"]) = (json!(format!("R{number}")), json!(more), json!("/"));
         let body = body.to_string();
         let pay = |gateway: &mut kpay_sandbox::gateway::Gateway, now| {
             gateway.handle_call(&crate::core::good_call(body.as_bytes()), now)

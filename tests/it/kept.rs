@@ -24,7 +24,7 @@ pub(crate) fn kept(core: &Core) -> Vec<(&'static str, String)> {
             writeln!(payments, "{name}: {value}").unwrap();
         }
     }
-    let state = serde_json::to_string(&core.gateway.save()).unwrap();
+    let state = core.saved();
     vec![("journal", whole), ("log", log), ("payments", payments), ("state", state)]
 }
 

@@ -31,6 +31,7 @@ mod proxy;
 mod readme;
 mod scenarios;
 mod security;
+mod state;
 mod stories;
 mod tidy;
 mod tls;

@@ -195,7 +195,7 @@ fn whatever_comes_and_goes_nothing_waits_that_has_room_and_no_limit_is_passed() 
             let (back, rest) =
                 std::mem::take(&mut model.under_way).into_iter().partition(|_| random.random_bool(share));
             model.under_way = rest;
-            for one in Vec::<Postback>::from(back) {
+            for one in back {
                 assert!(outbox.take_back(&one));
                 model.lanes.get_mut(&*one.lane).unwrap().pop_front();
             }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kpay_sandbox::gateway::ReturnCode;
+use kpay_sandbox::gateway::Timestamp;
 use kpay_sandbox::gateway::call::{Call, Credentials};
 use kpay_sandbox::gateway::card::CardForm;
 use kpay_sandbox::gateway::checkout::Act;
 use kpay_sandbox::gateway::merchant::Merchant;
 use kpay_sandbox::gateway::scenario::Posting;
-use kpay_sandbox::gateway::state::State;
-use kpay_sandbox::gateway::{Gateway, ReturnCode, Timestamp};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -85,7 +85,7 @@ fn a_newcomer_takes_the_place_of_an_idle_tenant_or_hears_that_all_places_are_tak
         core.gateway.rules().accounts.iter().map(|account| account.merchant.username.to_string()).collect();
     let tenants: Vec<&String> = names.iter().filter(|name| name.starts_with("idle-")).collect();
     // A saved state forgets no idle tenant, and knows who may give way.
-    core.gateway.restore(carried(&core.gateway)).unwrap();
+    core.carry_over();
     for name in &tenants[1..] {
         assert_eq!(pay_as(&mut core, name, "A")["retcode"], 0, "{name}");
     }
@@ -127,15 +127,6 @@ fn resetting_one_merchant_drops_what_it_has_under_way() {
     assert!(core.gateway.next_due().is_none() && core.gateway.under_way() == 0);
 }
 
-fn written(state: &State) -> String {
-    serde_json::to_string(state).unwrap()
-}
-
-/// Through its JSON, as a bug report carries it.
-fn carried(gateway: &Gateway) -> State {
-    serde_json::from_str(&written(&gateway.save())).unwrap()
-}
-
 #[test]
 fn a_saved_world_goes_on_elsewhere_as_it_would_have_here() {
     let mut here = Core::with("documented", |settings| settings.retries = 2);
@@ -149,9 +140,8 @@ fn a_saved_world_goes_on_elsewhere_as_it_would_have_here() {
     }
     here.advance(SECOND);
     let mut there = Core::with("documented", |settings| settings.retries = 2);
-    there.gateway.restore(carried(&here.gateway)).unwrap();
-    there.now = here.now;
-    assert_eq!(written(&here.gateway.save()), written(&there.gateway.save()));
+    there.restore(&here.saved()).unwrap();
+    assert_eq!(here.saved_value(), there.saved_value());
     let story = |core: &mut Core| {
         core.pay(|body| (body["refid"], body["msisdn"]) = (json!("late"), json!("0780000103")));
         core.advance(SECOND * 86_400);
@@ -166,7 +156,7 @@ fn a_replay_in_a_restored_world_comes_back_and_holds_nothing_up() {
     let mut core = Core::new("documented");
     let tid = core.pay(|_| {})["tid"].as_str().unwrap().to_owned();
     let (_, sent) = core.advance(SECOND).remove(0);
-    core.gateway.restore(carried(&core.gateway)).unwrap();
+    core.carry_over();
     let replayed = core.replay(sent.number);
     let by_hand = core.gateway.post_by_hand(&tid, &Posting::default(), core.now).unwrap();
     let posted: Vec<u64> = core.advance(SECOND).into_iter().map(|(_, postback)| postback.number).collect();
@@ -182,7 +172,7 @@ fn a_delivery_that_left_before_a_restore_is_dropped_and_the_restored_one_counts(
     core.pay(|_| {});
     core.now = core.now.after(SECOND);
     let before = core.gateway.take_due(core.now).remove(0);
-    core.gateway.restore(carried(&core.gateway)).unwrap();
+    core.carry_over();
     let again = core.gateway.take_due(core.now).remove(0);
     assert_eq!((again.number, &again.body), (before.number, &before.body));
     core.gateway.handle_delivery(crate::core::answered(&before, 500, ""), core.now);
@@ -195,34 +185,69 @@ fn a_delivery_that_left_before_a_restore_is_dropped_and_the_restored_one_counts(
 fn a_world_that_cannot_be_is_refused_and_nothing_changes() {
     let mut core = Core::new("documented");
     core.pay(|_| {});
-    let before = core.gateway.save();
-    let sound = serde_json::to_value(&before).unwrap();
-    let broken = |change: fn(&mut Value)| {
-        let mut value = sound.clone();
-        change(&mut value);
-        serde_json::from_value::<State>(value).unwrap()
-    };
-    for (state, word) in [
-        (broken(|state| state["agenda"][0][1]["Step"][0] = json!(99)), "agenda"),
+    core.now = core.now.after(SECOND);
+    core.gateway.take_due(core.now);
+    core.pay(|body| body["refid"] = json!("ORDER-2"));
+    let sound = core.saved_value();
+    type Change = fn(&mut Value);
+    let cases: [(Change, &str); 23] = [
+        (|state| state["gateway"]["agenda"][0][1]["Step"][0] = json!(99), "gateway.agenda[0]: the payment"),
+        (|state| state["gateway"]["agenda"][0][1] = json!({ "Release": 1 }), "gateway.agenda[0]: a delayed response"),
         (
-            broken(|state| {
+            |state| {
                 let one = state["transactions"][0].clone();
-                state["transactions"].as_array_mut().unwrap().push(one)
-            }),
-            "is not the one of payment 2",
+                state["transactions"].as_array_mut().unwrap().insert(1, one)
+            },
+            "transactions[1]: the tid E6970011769860805 is not the one of payment 2",
         ),
-        (broken(|state| state["transactions"][0]["checkout"] = json!("A00000000000")), "checkout id A00000000000"),
-        (broken(|state| state["ids"]["counter"] = json!(7)), "ids: "),
-        (broken(|state| state["merchants"][0]["username"] = json!("a:b")), "username"),
-        (broken(|state| state["merchants"][0]["profile"] = json!("none")), "profile"),
         (
-            broken(|state| state["transactions"][0]["scenario"]["steps"][1]["do"]["postback"]["count"] = json!(0)),
-            "count: write 1",
+            |state| state["transactions"][1]["order"]["refid"] = json!("ORDER-1"),
+            "the refid ORDER-1 of your_username is used twice",
         ),
-    ] {
-        let why = core.gateway.restore(state).unwrap_err();
-        assert!(why.contains(word), "{why}");
-        assert_eq!(written(&core.gateway.save()), written(&before));
+        (|state| state["transactions"][0]["checkout"] = json!("A00000000000"), "checkout id A00000000000"),
+        (|state| state["transactions"][0]["scenario"] = json!(7), "scenarios has 1 entries, and none with the index 7"),
+        (|state| state["transactions"][0]["order"]["amount"] = json!(0), "0 is not an amount in hundredths"),
+        (|state| state["transactions"][0]["progress"]["turn"] = json!(u32::MAX), "count in progress"),
+        (
+            |state| state["transactions"].as_array_mut().unwrap().insert(1, json!(5_000_000_000_u64)),
+            "more than 2147483647 payments",
+        ),
+        (|state| state["gateway"]["ids"]["counter"] = json!(7), "gateway.ids: the counter"),
+        (|state| state["gateway"]["merchants"][0]["username"] = json!("a:b"), "gateway.merchants: a:b: username"),
+        (
+            |state| {
+                state["gateway"]["configured"] = json!([]);
+                state["gateway"]["merchants"][0]["profile"] = json!("none");
+            },
+            "profile",
+        ),
+        (|state| state["gateway"]["postbacks"] = json!(0), "gateway.outbox[0]: its number 1"),
+        (
+            |state| state["gateway"]["outbox"][0]["again"] = json!({ "UntilAcknowledged": ["0s", 9] }),
+            "gateway.outbox[0]: it repeats 9 times",
+        ),
+        (|state| state["gateway"]["journal_last"] = json!(u64::MAX), "a count is 18446744073709551615"),
+        (
+            |state| state["gateway"]["journal"][1]["number"] = json!(1),
+            "gateway.journal[1]: the number 1 is out of order",
+        ),
+        (|state| state["gateway"]["journal_evicted"] = json!(9), "gateway.journal[0]: the number 1 is out of order"),
+        (
+            |state| state["scenarios"][0]["steps"][1]["do"] = json!({ "postback": { "count": 0 } }),
+            "scenarios[0]: steps[1].do.postback.count: write 1",
+        ),
+        (|state| state["profiles"][0]["settles"]["at_second"] = json!(60), "profiles[0]: settles.at_second"),
+        (|state| drop(state.as_object_mut().unwrap().shift_remove("scenarios")), "come before transactions"),
+        (|state| state["extra"] = json!(1), "unknown field `extra`"),
+        (|state| drop(state.as_object_mut().unwrap().shift_remove("format")), "begins with `format`"),
+        (|state| state["now"] = json!("now"), "now: invalid type"),
+    ];
+    for (change, word) in cases {
+        let mut state = sound.clone();
+        change(&mut state);
+        let why = core.restore(&state.to_string()).unwrap_err();
+        assert!(why.contains(word), "{why}, not {word}");
+        assert_eq!(core.saved_value(), sound);
     }
 }
 
@@ -336,9 +361,9 @@ impl Walk {
     }
 
     fn carry_over(&mut self) {
-        let before = written(&self.core.gateway.save());
-        self.core.gateway.restore(carried(&self.core.gateway)).unwrap();
-        assert_eq!(written(&self.core.gateway.save()), before);
+        let before = self.core.saved_value();
+        self.core.carry_over();
+        assert_eq!(self.core.saved_value(), before);
     }
 
     fn settle_down(&mut self) {
@@ -400,9 +425,9 @@ fn a_random_walk_keeps_every_promise() {
 fn a_world_that_says_it_is_further_than_its_script_does_not_panic() {
     let mut core = Core::new("documented");
     core.pay(|_| {});
-    let mut value = serde_json::to_value(core.gateway.save()).unwrap();
-    value["transactions"][0]["progress"]["step"] = json!(99);
-    core.gateway.restore(serde_json::from_value(value).unwrap()).unwrap();
+    let mut value = core.saved_value();
+    value["transactions"][0]["progress"] = json!({ "step": 99, "turn": 0, "awaiting": false });
+    core.restore(&value.to_string()).unwrap();
     assert!(core.advance(SECOND * 10).is_empty());
     let settlement = serde_json::from_value(json!({ "statusid": "02" })).unwrap();
     assert!(core.gateway.settle_by_hand("E6970011769860805", &settlement, core.now));

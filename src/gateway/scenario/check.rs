@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::return_code::ReturnCode;
 use super::super::timestamp::Span;
 use super::super::values::excerpt;
-use super::super::wire::Param;
+use super::super::wire::{Param, STATUS_WORDS};
 use super::{
     Action, Decision, Fault, Fields, Matcher, Phase, Placeholders, Posting, Scenario, Script, Step, Wait, When,
 };
@@ -240,7 +240,7 @@ fn size_limit(text: &str, place: &str, limit: usize) -> Result<(), Wrong> {
 }
 
 fn words_limit(statusdesc: Option<&str>) -> Result<(), Wrong> {
-    size_limit(statusdesc.unwrap_or_default(), "statusdesc", TEXT_LIMIT)
+    size_limit(statusdesc.unwrap_or_default(), STATUS_WORDS, TEXT_LIMIT)
 }
 
 /// Checks the length that a text has once its placeholders are replaced. So no payment can make it longer.

@@ -6,7 +6,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::super::wire::Param;
+use super::super::wire::PLACEHOLDERS;
 
 /// Fields by name: a value adds or changes one, `null` removes it. The order is that of the file.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -47,9 +47,6 @@ impl Serialize for Fields {
 pub struct Placeholders<'a>(pub &'a [(&'static str, &'a str)]);
 
 impl Placeholders<'_> {
-    /// What can stand in braces.
-    pub const NAMES: [&'static str; 6] = ["tid", "refid", "msisdn", "amount", "currency", "momtransactionid"];
-
     /// The text with every placeholder replaced; anything else in braces stays.
     pub fn fill(&self, text: &str) -> String {
         let mut filled = String::with_capacity(text.len());
@@ -59,10 +56,9 @@ impl Placeholders<'_> {
 
     /// Returns how many bytes a text has at most once its placeholders are replaced, also inside JSON.
     pub(super) fn longest(text: &str) -> usize {
-        // A character takes at most six bytes in JSON: `\u0001`.
-        let refid = "x".repeat(Param::Refid.limit() * 6);
-        let short = "x".repeat(Param::Tid.limit().max(Param::Msisdn.limit()).max(Param::Amount.limit()));
-        let values = Self::NAMES.map(|name| (name, if name == "refid" { &*refid } else { &*short }));
+        let texts = PLACEHOLDERS.map(|(_, bytes)| "x".repeat(bytes));
+        let mut values = PLACEHOLDERS.map(|(name, _)| (name, ""));
+        values.iter_mut().zip(&texts).for_each(|((_, value), text)| *value = text);
         let mut longest = 0;
         Placeholders(&values).fill_pieces(text, |piece| longest += piece.len());
         longest

@@ -8,6 +8,7 @@ use super::super::return_code::{CodeTable, ReturnCode};
 use super::super::scenario::{Fields, Placeholders, Shown};
 use super::super::transaction::{Order, Transaction};
 use super::super::values::excerpt;
+use super::PLACEHOLDERS;
 
 /// A field's value.
 enum Is<'a> {
@@ -255,7 +256,7 @@ fn placeholders<T>(order: &Order, (tid, operators): (&str, &str), use_them: impl
     let Order { refid, msisdn, .. } = order;
     let (amount, currency) = (order.amount.to_string(), order.currency.to_string());
     let values = [tid, refid, msisdn, &amount, &currency, operators];
-    let mut named = Placeholders::NAMES.map(|name| (name, ""));
+    let mut named = PLACEHOLDERS.map(|(name, _)| (name, ""));
     named.iter_mut().zip(values).for_each(|((_, place), value)| *place = value);
     use_them(&Placeholders(&named))
 }

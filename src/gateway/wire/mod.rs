@@ -9,6 +9,20 @@ pub use answers::{
 };
 pub use message::Message;
 
+/// The field with the words of a status, in messages and in scenarios.
+pub const STATUS_WORDS: &str = "statusdesc";
+
+/// What a scenario's texts can hold in braces, each with how many bytes its value takes at most, also inside JSON.
+pub const PLACEHOLDERS: [(&str, usize); 6] = [
+    ("tid", Param::Tid.limit()),
+    // A character takes at most six bytes in JSON: `\u0001`.
+    ("refid", Param::Refid.limit() * 6),
+    ("msisdn", Param::Msisdn.limit()),
+    ("amount", Param::Amount.limit()),
+    ("currency", Param::Currency.limit()),
+    ("momtransactionid", Param::Tid.limit()),
+];
+
 /// Every parameter that KPay knows, in the guide's order (D).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is KPay's own word, explained in `meaning`")]

@@ -184,8 +184,8 @@ async fn endpoint(surfaces: &Surfaces, request: &Request, path: &[&str]) -> Outc
         ("PUT", ["merchants", username]) => accounts::put(surfaces, request, username),
         ("DELETE", ["merchants", username]) => accounts::remove(surfaces, username),
         ("POST", ["reset"]) => whole::reset(surfaces, request),
-        ("GET", ["state"]) => whole::save(surfaces),
-        ("PUT", ["state"]) => whole::restore(surfaces, request),
+        ("GET", ["state"]) => whole::save(surfaces).await,
+        ("PUT", ["state"]) => whole::restore(surfaces, request).await,
         ("GET", ["coverage"]) => whole::coverage(surfaces, request).await,
         _ => Err(nothing_here(&request.method, path)),
     }
