@@ -221,7 +221,7 @@ impl Sandbox {
             let _ = task.await;
         }
         let (file, info) = self.state.as_ref()?;
-        file.save(&self.door, info).await.err()
+        file.finish(&self.door, info).await.err()
     }
 }
 

@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -21,8 +22,15 @@ pub struct StateFile {
     /// Where it is, links followed.
     path: PathBuf,
     /// Dropping it, or the end of the process in whatever way, gives the file free.
-    _lock: File,
+    lock: File,
+    /// The sandbox that had the file before was killed: what it did after its last write is lost.
+    was_killed: bool,
+    /// Something may have changed since the last write.
+    is_behind: AtomicBool,
 }
+
+/// How many ids are left out after a kill. More payments than this are not made between two writes.
+const SKIPPED_IDS: usize = 100_000;
 
 /// How many bytes a lock file has: a process id and a new line.
 const LOCK_LENGTH: usize = 11;
@@ -32,8 +40,8 @@ impl StateFile {
     pub fn open(path: &Path) -> Result<StateFile, String> {
         let wrong = |why: String| format!("--state: {}: {why}", path.display());
         let path = resolved(path).map_err(wrong)?;
-        let lock = locked(&beside(&path, ".lock")).map_err(wrong)?;
-        Ok(StateFile { path, _lock: lock })
+        let (lock, was_killed) = locked(&beside(&path, ".lock")).map_err(wrong)?;
+        Ok(StateFile { path, lock, was_killed, is_behind: AtomicBool::new(was_killed) })
     }
 
     /// Reads the state, if the file exists. A file that cannot be read is never written either.
@@ -43,7 +51,13 @@ impl StateFile {
             format!("--state: {file}: {why}. To start without it, move the file away or name another")
         };
         match File::open(&self.path) {
-            Ok(file) => saved::read(settings, file).map(Some).map_err(|error| wrong(&error)),
+            Ok(file) => {
+                let (now, mut gateway) = saved::read(settings, file).map_err(|error| wrong(&error))?;
+                if self.was_killed {
+                    gateway.skip_ids(SKIPPED_IDS);
+                }
+                Ok(Some((now, gateway)))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(wrong(&error)),
         }
@@ -92,6 +106,7 @@ impl StateFile {
         interval: Duration,
         mut stop: watch::Receiver<bool>,
     ) {
+        self.is_behind.store(true, Ordering::Relaxed);
         let (mut written, mut complained) = (door.revision(), String::new());
         loop {
             tokio::select! {
@@ -115,12 +130,28 @@ impl StateFile {
         }
     }
 
+    /// Writes the state for the last time.
+    pub async fn finish(self: &Arc<Self>, door: &Arc<Door>, info: &serde_json::Value) -> Result<(), String> {
+        self.save(door, info).await?;
+        self.is_behind.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Writes the state now. The error is a sentence that names the file.
-    pub async fn save(self: &Arc<Self>, door: &Arc<Door>, info: &serde_json::Value) -> Result<u64, String> {
+    async fn save(self: &Arc<Self>, door: &Arc<Door>, info: &serde_json::Value) -> Result<u64, String> {
         let (file, door, info) = (Arc::clone(self), Arc::clone(door), info.clone());
         let writing = tokio::task::spawn_blocking(move || file.write(&door, &info));
         let written = writing.await.unwrap_or_else(|panic| Err(io::Error::other(panic)));
         written.map_err(|error| format!("--state: {}: cannot be written: {error}", self.path.display()))
+    }
+}
+
+impl Drop for StateFile {
+    fn drop(&mut self) {
+        if !*self.is_behind.get_mut() {
+            // One that stays full looks like a kill, and then some ids are left out.
+            let _ = self.lock.set_len(0);
+        }
     }
 }
 
@@ -150,9 +181,9 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Opens and locks a lock file, and writes the process id into it. It follows no link and takes nothing for a lock
-/// file that may be something else.
-fn locked(path: &Path) -> Result<File, String> {
+/// Opens and locks a lock file, and writes the process id into it, which stays there when the process is killed. Returns
+/// true with it if that happened before. It follows no link and takes nothing for a lock file that may be something else.
+fn locked(path: &Path) -> Result<(File, bool), String> {
     let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
@@ -178,7 +209,7 @@ fn locked(path: &Path) -> Result<File, String> {
     }
     let written = file.seek(SeekFrom::Start(0)).and_then(|_| writeln!(file, "{:>10}", std::process::id()));
     written.map_err(|error| wrong(&error))?;
-    Ok(file)
+    Ok((file, !pid.is_empty()))
 }
 
 #[cfg(unix)]

@@ -64,6 +64,11 @@ impl Ids {
         self.checkout_offset
     }
 
+    /// Leaves out the ids of so many transactions.
+    pub(super) fn skip(&mut self, transactions: usize) {
+        self.counter += transactions as u64;
+    }
+
     /// Whether so many transactions, and no more, have got theirs.
     pub(super) fn comes_after(&self, transactions: usize) -> bool {
         self.counter == transactions as u64

@@ -309,6 +309,29 @@ async fn a_restart_goes_on_where_the_last_run_ended() {
 }
 
 #[tokio::test]
+async fn after_a_kill_ids_are_left_out_that_lost_payments_may_have_had() {
+    let folder = tempfile::tempdir().unwrap();
+    let lock = folder.path().join("state.json.lock");
+    let mut numbers = Vec::new();
+    for refid in ["A", "B", "C"] {
+        let running = with_state(folder.path(), |_| {}).await;
+        let tid = running.pay(|body| body["refid"] = json!(refid)).await["tid"].as_str().unwrap().to_owned();
+        numbers.push(tid[1..].strip_suffix(&tid[tid.len() - 10..]).unwrap().parse::<u64>().unwrap());
+        assert_eq!(running.sandbox.stop().await, None);
+        assert_eq!(fs::read(&lock).unwrap(), b"", "it ended in peace");
+        if refid == "A" {
+            // What a process leaves that is killed.
+            fs::write(&lock, "      4711\n").unwrap();
+        }
+    }
+    assert_eq!(numbers, [697_001, 797_002, 797_003]);
+    let last = with_state(folder.path(), |_| {}).await;
+    for refid in ["A", "B", "C"] {
+        assert_ne!(last.call(&json!({ "action": "checkstatus", "refid": refid })).await["statusid"], "611", "{refid}");
+    }
+}
+
+#[tokio::test]
 async fn a_postback_under_way_at_the_end_leaves_again_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     // It accepts and never answers.

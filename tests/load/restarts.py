@@ -6,7 +6,7 @@
 Each start must read the file. No tid may come twice among the payments that survive and those made later. --short kills
 20 times, for tests/all.sh.
 """
-import argparse, base64, json, os, random, signal, socket, subprocess, sys, tempfile, threading, time
+import argparse, base64, json, os, random, signal, socket, ssl, subprocess, sys, tempfile, threading, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 AUTH = "Basic " + base64.b64encode(b"your_username:your_password").decode()
@@ -70,10 +70,12 @@ class Run:
             assert self.process.poll() is None, f"start {number} ended: {open(self.log).read()}"
             assert time.time() < end, f"start {number} takes too long"
             time.sleep(0.005)
-        self.port = json.load(open(self.ready))["port"]
+        facts = json.load(open(self.ready))
+        self.port, self.tls = facts["port"], ssl.create_default_context(cafile=facts["ca"])
 
     def connect(self):
-        return socket.create_connection(("127.0.0.1", self.port), 20)
+        tcp = socket.create_connection(("127.0.0.1", self.port), 20)
+        return self.tls.wrap_socket(tcp, server_hostname="localhost")
 
     def call(self, own, **body):
         text = json.dumps(body)
@@ -87,7 +89,7 @@ class Run:
                          returl=returl, redirecturl="https://shop.example/thanks", bankid="63510")
 
 
-def load(run, number, worker, returl, acknowledged):
+def load(run, number, worker, returl, acknowledged, wrong):
     """Pays until the program is gone."""
     try:
         own = run.connect()
@@ -95,7 +97,9 @@ def load(run, number, worker, returl, acknowledged):
         while True:
             refid = f"R{number}-{worker}-{count}"
             answer = run.pay(own, refid, returl)
-            assert answer["retcode"] == 0, answer
+            if answer["retcode"] != 0:
+                wrong.append(answer)
+                return
             acknowledged.append((refid, answer["tid"]))
             count += 1
     except OSError:
@@ -128,7 +132,7 @@ def main():
         sys.exit(f"{program} does not exist. Build it with cargo build --release, or name another with --program")
     print(f"restarts: seed {given.seed}")
     chance, listener = random.Random(given.seed), Listener()
-    kept, total, lost = {}, 0, 0
+    kept, seen, lost = {}, set(), 0
     with tempfile.TemporaryDirectory() as folder:
         before = []
         for number in range(kills + 1):
@@ -144,8 +148,8 @@ def main():
                 # What survived once stays.
                 sample = [(refid, tid) for tid, refid in chance.sample(sorted(kept.items()), min(20, len(kept)))]
                 assert survivors(run, sample) == sample, "a payment that was saved is gone"
-                acknowledged = []
-                threads = [threading.Thread(target=load, args=(run, number, worker, listener.url, acknowledged))
+                acknowledged, wrong = [], []
+                threads = [threading.Thread(target=load, args=(run, number, worker, listener.url, acknowledged, wrong))
                            for worker in range(CONNECTIONS)]
                 for thread in threads:
                     thread.start()
@@ -156,7 +160,11 @@ def main():
             for thread in threads:
                 thread.join(30)
                 assert not thread.is_alive(), "a client still waits"
-            total += len(acknowledged)
+            assert not wrong, f"a payment was refused: {wrong[0]}"
+            # Not even the tid of a payment that was lost comes again.
+            again = [tid for _, tid in acknowledged if tid in seen]
+            assert not again, f"the tid {again[0]} came twice"
+            seen.update(tid for _, tid in acknowledged)
             before = list(acknowledged)
         assert kept, "no payment survived: nothing was tested"
         assert listener.count, "no postback came: nothing was tested"
@@ -165,7 +173,7 @@ def main():
         tids = [payment["tid"] for payment in saved]
         assert len(tids) == len(set(tids)), "a tid is there twice"
         assert set(kept) <= set(tids), "a payment that was saved is gone"
-    print(f"restarts: killed {kills + 1} times; {total} payments acknowledged, {len(kept)} survived, {lost} were made after the last "
+    print(f"restarts: killed {kills + 1} times; {len(seen)} payments acknowledged, {len(kept)} survived, {lost} were made after the last "
           f"save; {listener.count} postbacks; each start read its file")
 
 
