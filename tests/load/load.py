@@ -346,6 +346,105 @@ def connects(program, scale):
     sandbox.end()
 
 
+def waits(program, scale):
+    """Thousands of callers wait for what does not happen: others pay as quickly, and what happens is told at once."""
+    sandbox, count = Sandbox(program), max(200, int(5_000 * scale))
+    usual = sandbox.latencies(1000)
+    held = []
+    for number in range(count):
+        match = {"refid": f"NEVER-{number}"} if number % 10 else {"code": "608"}
+        text = json.dumps({"for": "call", "match": match, "timeout": "5m"})
+        own = socket.create_connection(("127.0.0.1", sandbox.port), 60)
+        own.sendall((f"POST /__sandbox/api/wait HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(text)}\r\n\r\n{text}").encode())
+        held.append(own)
+    loaded = sandbox.latencies(1000)
+    middle, more = usual[500], loaded[500]
+    print(f"waits: {count} wait: pay takes {more * 1e6:.0f} µs (median), {middle * 1e6:.0f} µs without; "
+          f"p99 {p99(loaded) * 1e6:.0f} µs, {p99(usual) * 1e6:.0f} µs without")
+    assert more <= 1.5 * middle + 0.0005, (more, middle)
+    # Every tenth waits for a code, and gets it.
+    own, again = sandbox.connect(), sandbox.pay_bytes()
+    own.sendall(again + again)
+    read_answer(own), read_answer(own)
+    for one in held[::10]:
+        assert b"608" in read_answer(one)
+    for one in held:
+        one.close()
+    sandbox.end()
+
+
+def searches(program, scale):
+    """Heavy verifications over a full journal: livez is answered meanwhile."""
+    sandbox, count = Sandbox(program), max(500, int(3_000 * scale))
+    own = sandbox.connect()
+    for _ in range(count):
+        sandbox.pay(own)
+    expect = [{"for": "call", "match": {"refid": f"*{number}", "code": "0", "msisdn": "*1*"}, "count": {"min": 0}} for number in range(100)]
+    over, rounds = threading.Event(), []
+
+    def verify():
+        while not over.is_set():
+            sandbox.api("POST", "verify", {"expect": expect})
+            sandbox.api("GET", "journal?limit=1000")
+            rounds.append(1)
+
+    threads = [threading.Thread(target=verify, daemon=True) for _ in range(4)]
+    for one in threads:
+        one.start()
+    times = []
+    for _ in range(100):
+        began = time.perf_counter()
+        with socket.create_connection(("127.0.0.1", sandbox.port), 20) as asking:
+            asking.sendall(b"GET /__sandbox/livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            while asking.recv(4096):
+                pass
+        times.append(time.perf_counter() - began)
+    over.set()
+    for one in threads:
+        one.join(60)
+    times.sort()
+    print(f"searches: {len(rounds)} of 100 expectations over {count} payments: livez takes {times[50] * 1e3:.1f} ms (median), "
+          f"{p99(times) * 1e3:.1f} ms (p99)")
+    # A machine that is busy otherwise has outliers of its own.
+    assert p99(times) <= 0.5, p99(times)
+    sandbox.end()
+
+
+def hanging(program, scale):
+    """Postbacks that hang at a silent listener delay no others."""
+
+    def lateness(others):
+        sandbox, moments = Sandbox(program), []
+        silent = listener(say_nothing)[0]
+
+        def answer(own):
+            try:
+                while data := own.recv(65536):
+                    moments.append((json.loads(data.split(b"\r\n\r\n", 1)[1])["refid"], time.time()))
+                    own.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK")
+            except (OSError, ValueError, IndexError):
+                pass
+            own.close()
+
+        good = listener(answer)[0]
+        own, paid = sandbox.connect(), {}
+        for _ in range(others):
+            sandbox.pay(own, returl=f"http://127.0.0.1:{silent}/", msisdn="0783300000")
+        for _ in range(200):
+            answered = sandbox.pay(own, returl=f"http://127.0.0.1:{good}/", msisdn="0783300000")
+            paid[answered["refid"]] = time.time()
+        until(lambda: len(moments) >= len(paid), "the postbacks arrive")
+        late = sorted(at - paid[refid] - 1 for refid, at in moments)
+        sandbox.process.kill()
+        sandbox.process.wait()
+        return late
+
+    count = max(1_000, int(10_000 * scale))
+    usual, loaded = lateness(0), lateness(count)
+    print(f"hanging: {count} postbacks hang elsewhere: others are late by {p99(loaded) * 1e3:.1f} ms (p99), {p99(usual) * 1e3:.1f} ms without")
+    assert p99(loaded) <= 2 * p99(usual) + 0.1, (p99(loaded), p99(usual))
+
+
 def listeners(program, scale):
     """Postbacks to listeners that refuse, hang, answer without end, close early, redirect to themselves or have an expired
     certificate: each delivery is recorded, memory is bounded, others are not hurt."""
@@ -615,7 +714,7 @@ def soak(program, scale, seconds, rate):
     sandbox.end()
 
 
-ALL = {one.__name__: one for one in (idle, handshakes, h2, stalled, connects, listeners, descriptors, suspended, clock, ended, disk)}
+ALL = {one.__name__: one for one in (idle, handshakes, h2, stalled, connects, waits, searches, hanging, listeners, descriptors, suspended, clock, ended, disk)}
 
 
 def main():
