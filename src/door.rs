@@ -142,12 +142,27 @@ impl Door {
 
     /// Forgets everything, and sets the clock back to where it started. A paused clock stays paused.
     pub fn reset(&self) {
+        self.leave(|world| {
+            world.clock.start_again();
+            let now = world.clock.now();
+            world.gateway.reset(now)
+        });
+    }
+
+    /// Replaces the gateway by a restored one, and sets the clock to its time.
+    pub fn restore(&self, now: Timestamp, gateway: Gateway) {
+        self.leave(|world| {
+            world.clock.set(now);
+            world.gateway.replace(gateway)
+        });
+    }
+
+    /// Leaves this world for another one. The change returns the gateway as it was.
+    fn leave(&self, change: impl FnOnce(&mut World) -> Gateway) {
         let mut world = self.lock();
         world.number += 1;
         world.revision += 1;
-        world.clock.start_again();
-        let now = world.clock.now();
-        let before = world.gateway.reset(now);
+        let before = change(&mut world);
         let released = world.take_released();
         drop(world);
         release(released);
@@ -172,22 +187,6 @@ impl Door {
     pub fn save_before_end(&self) {
         let mut world = self.lock();
         world.last = Some(world.snapshot());
-    }
-
-    /// Replaces the gateway by a restored one, and sets the clock to its time.
-    pub fn restore(&self, now: Timestamp, gateway: Gateway) {
-        let mut world = self.lock();
-        let before = world.gateway.replace(gateway);
-        world.number += 1;
-        world.revision += 1;
-        world.clock.set(now);
-        let released = world.take_released();
-        drop(world);
-        release(released);
-        self.sooner.notify_one();
-        self.tell_watchers();
-        // A million payments are not dropped under the lock.
-        drop(before);
     }
 
     /// Returns the number of this world: a reset and a restored state make a new one.
