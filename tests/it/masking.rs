@@ -69,6 +69,10 @@ fn a_card_number_is_kept_in_no_field_however_it_is_written() {
         assert_masked(&kept(&core), number);
         assert!(kept(&core)[0].1.contains("****"), "{number}");
     }
+    // A NUL separates digits also where another secret shows that the text may be UTF-16.
+    let beside = format!("1769\0{PAN}1860\",\"client_secret\": \"{PASSWORD}\"");
+    let masked = masking::text(&beside);
+    assert!(!masked.contains(PAN) && !masked.contains(PASSWORD), "{masked}");
     let mut core = Core::new("documented");
     core.call(r#"{"details": 4111111111111111, "more": [4111111111111111], "cnumber": "\u0034111111111111111"}"#);
     core.call(

@@ -74,7 +74,8 @@ fn without_nul(text: &str) -> Cow<'_, str> {
     if !text.contains('\0') {
         return Cow::Borrowed(text);
     }
-    let letters = text.replace('\0', "");
+    // Card numbers first: without a NUL between them, other digits would stick to one at both its ends.
+    let letters = without_card_numbers(text).replace('\0', "");
     match masked(&letters, DEPTH) {
         Cow::Owned(masked) => Cow::Owned(masked),
         Cow::Borrowed(_) => Cow::Borrowed(text),
