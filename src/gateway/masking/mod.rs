@@ -29,7 +29,9 @@ pub fn head<'a>(
         head.extend_from_slice(part.as_bytes());
     }
     for (name, value) in headers {
-        head.extend_from_slice(without_card_numbers(name).as_bytes());
+        let usual = USUAL_HEADERS.contains(&name);
+        let shown = if usual { Cow::Borrowed(name) } else { without_card_numbers(name) };
+        head.extend_from_slice(shown.as_bytes());
         head.extend_from_slice(b": ");
         match (name, user) {
             ("authorization", Some(user)) => {
@@ -37,6 +39,13 @@ pub fn head<'a>(
                     head.extend_from_slice(part.as_bytes());
                 }
             }
+            // The usual ones are known without a look at the tables.
+            ("authorization" | "kpay-key" | "proxy-authorization" | "cookie", _) => {
+                head.extend_from_slice(MASK.as_bytes());
+            }
+            // Most have a port, which is neither a secret nor a card number.
+            ("host", _) if is_plain_host(value) => head.extend_from_slice(value),
+            _ if usual => head.extend_from_slice(&header_text(value)),
             _ => head.extend_from_slice(&header_value(name, value)),
         }
         head.push(b'\n');
@@ -56,15 +65,21 @@ const USUAL_HEADERS: [&str; 8] = [
     "x-kpay-sandbox-scenario",
 ];
 
+/// Returns true for a host with or without a port: `127.0.0.1:8443`, `pay.esicia.com`.
+fn is_plain_host(value: &[u8]) -> bool {
+    let port = value.iter().rposition(|byte| *byte == b':').unwrap_or(value.len());
+    let (host, port) = value.split_at(port);
+    port.len() <= 6 && port.iter().skip(1).all(u8::is_ascii_digit) && text::is_quiet(host)
+}
+
 /// Returns a header's value as it may be kept. Its name comes in small letters.
 fn header_value<'a>(name: &str, value: &'a [u8]) -> Cow<'a, [u8]> {
-    if !USUAL_HEADERS.contains(&name) && is_secret(name) {
-        return Cow::Borrowed(MASK.as_bytes());
-    }
-    if text::is_quiet(value) {
-        return Cow::Borrowed(value);
-    }
-    bytes(value, |value| text::masked(value, text::DEPTH))
+    if is_secret(name) { Cow::Borrowed(MASK.as_bytes()) } else { header_text(value) }
+}
+
+/// Returns the value of a header whose name means no secret, as it may be kept.
+fn header_text(value: &[u8]) -> Cow<'_, [u8]> {
+    if text::is_quiet(value) { Cow::Borrowed(value) } else { bytes(value, |value| text::masked(value, text::DEPTH)) }
 }
 
 /// Masks bytes that are mostly text. What is no text is only changed where something is masked.
