@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, EXPECT};
@@ -17,6 +18,8 @@ use crate::web::{Body, BodySender, Reply, Request, Surfaces, Upload, pipe};
 
 /// How much of a body that is too large is read and dropped, so that the client comes to read the answer.
 const DRAIN_LIMIT: usize = 16 * 1024 * 1024;
+/// How long the rest of a body is read and dropped after the answer, on HTTP/2.
+const DRAIN_TIME: Duration = Duration::from_secs(30);
 
 /// Waits for a body, but not for ever; an error is what to answer instead. A body mostly is there already, and then
 /// costs no look at the clock.
@@ -59,6 +62,7 @@ pub(super) async fn read(
         if seen <= limit {
             kept.extend_from_slice(&data);
         } else if seen > limit + DRAIN_LIMIT {
+            drain_later(incoming, version);
             break;
         }
     }
@@ -83,9 +87,9 @@ pub(super) fn stream(
     let feeding = async move {
         if is_announced {
             sender.fail(too_large(limit)).await;
-            return is_held_back || drain(incoming).await;
+            return is_held_back || drain(incoming, version).await;
         }
-        feed(incoming, sender, limit).await
+        feed(incoming, version, sender, limit).await
     };
     (Upload::new(reader), feeding)
 }
@@ -107,7 +111,7 @@ pub(super) async fn answer_streamed(
     tokio::join!(answering, feeding)
 }
 
-async fn feed(mut incoming: Incoming, sender: BodySender, limit: usize) -> bool {
+async fn feed(mut incoming: Incoming, version: Version, sender: BodySender, limit: usize) -> bool {
     let mut seen = 0;
     loop {
         // Each piece has the whole time: a large body may take long as long as it arrives.
@@ -125,10 +129,10 @@ async fn feed(mut incoming: Incoming, sender: BodySender, limit: usize) -> bool 
         seen += data.len();
         if seen > limit {
             sender.fail(too_large(limit)).await;
-            return drain(incoming).await;
+            return drain(incoming, version).await;
         }
         if !sender.send(data).await {
-            return drain(incoming).await;
+            return drain(incoming, version).await;
         }
     }
 }
@@ -157,7 +161,7 @@ async fn next(incoming: &mut Incoming) -> io::Result<Option<Bytes>> {
 }
 
 /// Reads and drops the rest of a body, within a limit. Returns true if that was not all.
-async fn drain(mut incoming: Incoming) -> bool {
+async fn drain(mut incoming: Incoming, version: Version) -> bool {
     let mut dropped = 0;
     while dropped <= DRAIN_LIMIT {
         match next(&mut incoming).await {
@@ -166,7 +170,16 @@ async fn drain(mut incoming: Incoming) -> bool {
             Err(_) => return true,
         }
     }
+    drain_later(incoming, version);
     true
+}
+
+/// Reads and drops what still comes on HTTP/2 while the answer is sent: a reset of the stream would follow the answer
+/// otherwise, and curl 7.88 loses the answer then. HTTP/1 ends the connection instead.
+fn drain_later(mut incoming: Incoming, version: Version) {
+    if version >= Version::HTTP_2 {
+        tokio::spawn(timeout(DRAIN_TIME, async move { while let Ok(Some(_)) = next(&mut incoming).await {} }));
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 //! HTTP/2: what it is good for, and what it is abused for.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use http::Request;
 use http_body_util::{BodyExt, Full};
+use hyper::body::Frame;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
@@ -115,4 +118,48 @@ async fn a_response_whose_window_stays_closed_ends_its_connection() {
     assert!(began.elapsed() > std::time::Duration::from_secs(9), "it had its time: {:?}", began.elapsed());
     drop(answer);
     assert_eq!(running.pay(|_| {}).await["retcode"], 608, "the payment was accepted");
+}
+
+/// A body of zeros, which tells how much of it is left when the client drops it.
+struct Zeros {
+    left: usize,
+    told: Option<tokio::sync::oneshot::Sender<usize>>,
+}
+
+impl hyper::body::Body for Zeros {
+    type Data = bytes::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+        let piece = self.left.min(ZEROS.len());
+        self.left -= piece;
+        Poll::Ready((piece > 0).then(|| Ok(Frame::data(bytes::Bytes::from_static(&ZEROS[..piece])))))
+    }
+}
+
+impl Drop for Zeros {
+    fn drop(&mut self) {
+        if let Some(told) = self.told.take() {
+            let _ = told.send(self.left);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_far_beyond_the_limit_is_answered_without_a_reset() {
+    let running = Running::start().await;
+    let (mut client, connection) =
+        handshake::<_, _, Zeros>(TokioExecutor::new(), TokioIo::new(connect(&running).await)).await.unwrap();
+    tokio::spawn(connection);
+    let (told, left) = tokio::sync::oneshot::channel();
+    let zeros = Zeros { left: 40 * 1024 * 1024, told: Some(told) };
+    let answer = client.send_request(Request::post("https://pay.esicia.com/").body(zeros).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 413);
+    // The answer came before the end of the body, and the rest is taken all the same.
+    let left = tokio::time::timeout(std::time::Duration::from_secs(20), left).await.expect("it is taken").unwrap();
+    assert_eq!(left, 0, "a reset stopped the body");
 }
