@@ -164,6 +164,9 @@ impl Sandbox {
             proxy: Proxy::new(config.offline),
         });
         let state = state.map(|file| (file, surfaces.info.clone()));
+        if let Some((file, info)) = &state {
+            file.begin(&door, info).await.map_err(StartError::State)?;
+        }
         let mut tasks = vec![
             tokio::spawn(server::serve(listeners, acceptor, surfaces, stopped.clone())),
             tokio::spawn(Arc::clone(&scheduler).follow(stopped.clone(), PATIENCE)),

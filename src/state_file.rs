@@ -106,7 +106,6 @@ impl StateFile {
         interval: Duration,
         mut stop: watch::Receiver<bool>,
     ) {
-        self.is_behind.store(true, Ordering::Relaxed);
         let (mut written, mut complained) = (door.revision(), String::new());
         loop {
             tokio::select! {
@@ -128,6 +127,16 @@ impl StateFile {
                 Err(_) => {}
             }
         }
+    }
+
+    /// Takes the file into use. Ids that were left out are written before any is given: another kill may come before the
+    /// next write.
+    pub async fn begin(self: &Arc<Self>, door: &Arc<Door>, info: &serde_json::Value) -> Result<(), String> {
+        self.is_behind.store(true, Ordering::Relaxed);
+        if self.was_killed || !self.path.exists() {
+            self.save(door, info).await?;
+        }
+        Ok(())
     }
 
     /// Writes the state for the last time.
