@@ -198,7 +198,7 @@ fn a_world_that_cannot_be_is_refused_and_nothing_changes() {
                 let one = state["transactions"][0].clone();
                 state["transactions"].as_array_mut().unwrap().insert(1, one)
             },
-            "transactions[1]: the tid E6970011769860805 is not the one of payment 2",
+            "payment 2: the tid E6970011769860805 is not the one of payment 2",
         ),
         (
             |state| state["transactions"][1]["order"]["refid"] = json!("ORDER-1"),
@@ -240,7 +240,7 @@ fn a_world_that_cannot_be_is_refused_and_nothing_changes() {
         (|state| drop(state.as_object_mut().unwrap().shift_remove("scenarios")), "come before transactions"),
         (|state| state["extra"] = json!(1), "unknown field `extra`"),
         (|state| drop(state.as_object_mut().unwrap().shift_remove("format")), "begins with `format`"),
-        (|state| state["now"] = json!("now"), "now: invalid type"),
+        (|state| state["now"] = json!("now"), "invalid type: string \"now\", expected u64 at line 1 column"),
     ];
     for (change, word) in cases {
         let mut state = sound.clone();

@@ -287,6 +287,7 @@ impl<'de> Visitor<'de> for One<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
         let saved = Saved::deserialize(MapAccessDeserializer::new(map))?;
-        self.0.take(saved).map_err(A::Error::custom)
+        let number = self.0.ledger.places() + 1;
+        self.0.take(saved).map_err(|why| A::Error::custom(format_args!("payment {number}: {why}")))
     }
 }
