@@ -332,6 +332,27 @@ async fn after_a_kill_ids_are_left_out_that_lost_payments_may_have_had() {
 }
 
 #[tokio::test]
+async fn no_id_comes_again_when_a_sandbox_is_killed_before_its_first_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let lock = fs::File::create(folder.path().join("state.json.lock")).unwrap();
+    let mut tids = std::collections::BTreeSet::new();
+    for _ in 0..4 {
+        let running = with_state(folder.path(), |_| {}).await;
+        let tid = running.pay(|_| {}).await["tid"].as_str().unwrap().to_owned();
+        assert!(tids.insert(tid.clone()), "{tid} came twice");
+        // Without `stop` nothing is written, and the lock file stays as a killed process leaves it.
+        drop(running);
+        let ended = async {
+            while lock.try_lock().is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(SECOND * 20, ended).await.expect("it gives the file free");
+        lock.unlock().unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_postback_under_way_at_the_end_leaves_again_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     // It accepts and never answers.
