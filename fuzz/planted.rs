@@ -49,7 +49,7 @@ const FIELDS: [&str; 13] = [
     "note",
 ];
 
-/// What stands between the digits of a card number.
+/// Separators between the digits of a card number.
 const SEPARATORS: [&str; 12] = ["", " ", "-", ".", "/", "  ", " - ", "\u{a0}", "_", "+", "\u{200b}", "%20"];
 
 /// A gateway, and the secret that was planted in it last.

@@ -10,23 +10,23 @@ fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
-/// Why there is no certificate to serve with.
+/// An error that leaves the sandbox without a certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     /// A file or the folder cannot be read or written.
     #[error("{}: {error}; {}, or choose another folder with --certs", .path.display(), remedy(.error))]
     Io {
-        /// Which.
+        /// The file or the folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
     /// A file holds what it should not.
     #[error("{}: {what}; delete it to have it made again, or choose another folder with --certs", .path.display())]
     Content {
-        /// Which.
+        /// The file or the folder.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault, in words that follow the path.
         what: &'static str,
     },
     /// A file is somebody else's certificate, which is not replaced.
@@ -62,7 +62,7 @@ pub enum CertificateError {
     Making {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The library's error.
         error: rcgen::Error,
     },
 }

@@ -14,7 +14,7 @@ use super::issue::{dates, is_limited, is_ours};
 use crate::tls;
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// What has less than this left is renewed.
+/// A certificate with less time left than this is renewed.
 const RENEW_BEFORE: Duration = DAY.saturating_mul(30);
 /// A clock that is further than this beyond a CA's end is doubted, instead of replacing the CA.
 const CLOCK_DOUBT: Duration = DAY.saturating_mul(730);

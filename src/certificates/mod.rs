@@ -94,7 +94,7 @@ pub fn open(folder: &Path, hosts: &[String], now: SystemTime) -> Result<Certific
     Ok(found)
 }
 
-/// What is wrong with a folder.
+/// A fault of a certificate folder.
 #[derive(Debug)]
 pub struct Complaint {
     /// The words that follow "the CA in ca.pem".

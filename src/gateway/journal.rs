@@ -97,7 +97,7 @@ pub enum Event {
         peer: IpAddr,
         /// Its method and path.
         request: CompactString,
-        /// Why it was refused.
+        /// The reason, as a sentence.
         problem: String,
     },
     /// Everything before was forgotten, or everything of one merchant.

@@ -13,7 +13,7 @@ const SHORTEST: usize = 13;
 /// How many separators in a row still belong to one number: `4111 - 1111`.
 const MOST_SEPARATORS: usize = 3;
 
-/// What each byte of a text counts for in [`is_quiet`]: a digit for one, a byte that alone is reason for a closer look for
+/// The weight of each byte of a text in [`is_quiet`]: a digit for one, a byte that alone is reason for a closer look for
 /// as many as a card number has.
 pub(super) type Weights = [u8; 256];
 

@@ -13,7 +13,7 @@ use super::postback::{Answer, Delivery, Failure};
 use super::values::Msisdn;
 use super::wire::{self, Message, Param};
 
-/// What stands in place of a secret.
+/// The text that replaces a secret.
 const MASK: &str = "****";
 
 /// Returns a request's line and headers as they may be kept. Of Basic credentials the user is no secret and tells a
@@ -123,7 +123,7 @@ fn is_quiet(param: Option<Param>, name: &str, value: &str) -> bool {
     }
 }
 
-/// What a request's parameters may hold. A payment works with its refid and its payer's number: they stay.
+/// The rules for a request's parameters. A payment works with its refid and its payer's number: they stay.
 struct Parameters;
 
 impl json::Rules for Parameters {
@@ -162,7 +162,7 @@ pub(super) fn is_web_address(text: &str) -> bool {
         && !text.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '{' | '}'))
 }
 
-/// What a listener may answer: the ids that it was told stay, so that its response is judged as it came.
+/// The rules for a listener's response: the ids that it was told stay, so that its response is judged as it came.
 struct Response<'a> {
     told: &'a [&'a str],
 }

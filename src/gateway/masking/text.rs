@@ -11,7 +11,7 @@ use super::cards::{self, Weights, weights, without_card_numbers};
 use super::json;
 use super::names::is_secret;
 
-/// How often a text is unpacked that stands in another as an escaped string.
+/// The number of times that a text is unpacked that stands in another as an escaped string.
 pub(super) const DEPTH: usize = 4;
 
 /// What is encoded in a part of a form that was decoded and masked.
