@@ -61,7 +61,7 @@ impl Guard {
             return Err(Problem::new(403, "host", message, "use localhost, or start with --host NAME"));
         }
         if let Some(message) = self.foreign_sender(headers) {
-            return Err(Problem::new(403, "origin", message, "call from a test or a terminal, not from a web page"));
+            return Err(Problem::new(403, "origin", message, "call the API from a test or a terminal"));
         }
         let Some(token) = &self.token else {
             if self.beyond_loopback && !self.open {
