@@ -53,7 +53,12 @@ pub(super) async fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
         peer: request.peer,
         credentials,
         key: known.key.and_then(|key| key.to_str().ok()),
-        host: known.host.and_then(host).unwrap_or(&surfaces.default_host),
+        // Its characters are checked with the head.
+        host: known
+            .host
+            .and_then(|host| host.to_str().ok())
+            .filter(|host| !host.is_empty())
+            .unwrap_or(&surfaces.default_host),
         head: &head,
         body: match &request.body {
             Body::Whole(body) => call::Body::Whole(body),
@@ -170,13 +175,6 @@ fn credentials(header: Option<&HeaderValue>) -> Result<Credentials, String> {
     let decoded = String::from_utf8(decoded).map_err(|_| wrong("is not UTF-8 inside its base64"))?;
     let (username, password) = decoded.split_once(':').ok_or_else(|| wrong("has no colon inside its base64"))?;
     Ok(Credentials { username: username.into(), password: password.into() })
-}
-
-/// The name under which the caller reached us, unless it holds what no host and port would.
-fn host(header: &HeaderValue) -> Option<&str> {
-    let host = header.to_str().ok()?;
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']' | b'_');
-    (!host.is_empty() && host.len() <= 255 && host.bytes().all(plain)).then_some(host)
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub fn head<'a>(
         head.extend_from_slice(part.as_bytes());
     }
     for (name, value) in headers {
-        let usual = USUAL_HEADERS.contains(&name);
+        let usual = is_usual(name);
         let shown = if usual { Cow::Borrowed(name) } else { without_card_numbers(name) };
         head.extend_from_slice(shown.as_bytes());
         head.extend_from_slice(b": ");
@@ -53,17 +53,20 @@ pub fn head<'a>(
     head
 }
 
-/// Headers that every client sends, and that hold no secret by their names.
-const USUAL_HEADERS: [&str; 8] = [
-    "host",
-    "user-agent",
-    "accept",
-    "content-type",
-    "content-length",
-    "accept-encoding",
-    "connection",
-    "x-kpay-sandbox-scenario",
-];
+/// Returns true for the headers that every client sends, and that hold no secret by their names.
+fn is_usual(header: &str) -> bool {
+    matches!(
+        header,
+        "host"
+            | "user-agent"
+            | "accept"
+            | "content-type"
+            | "content-length"
+            | "accept-encoding"
+            | "connection"
+            | "x-kpay-sandbox-scenario"
+    )
+}
 
 /// Returns true for a host with or without a port: `127.0.0.1:8443`, `pay.esicia.com`.
 fn is_plain_host(value: &[u8]) -> bool {
@@ -105,16 +108,14 @@ pub fn address(text: &str) -> Cow<'_, str> {
 /// a payment does not need them.
 pub(super) fn body<'a>(body: &'a [u8], message: Option<&Message<'_>>) -> Cow<'a, [u8]> {
     match message {
-        Some(message) if message.parts().all(|(param, name, value)| is_quiet(param, name, value)) => {
-            Cow::Borrowed(body)
-        }
+        Some(message) if message.is_quiet() => Cow::Borrowed(body),
         Some(_) => bytes(body, |text| json::masked(text, &Parameters)),
         None => bytes(body, |text| text::masked(text, text::DEPTH)),
     }
 }
 
 /// Returns true if nothing of a parameter can need a mask. It takes less time than to look for it.
-fn is_quiet(param: Option<Param>, name: &str, value: &str) -> bool {
+pub(super) fn is_quiet(param: Option<Param>, name: &str, value: &str) -> bool {
     match param {
         Some(Param::Refid) => !value.starts_with(['{', '[']),
         Some(Param::Returl | Param::Redirecturl | Param::Logourl) => text::is_quiet_address(value),

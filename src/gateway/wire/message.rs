@@ -21,6 +21,8 @@ const PARAMETER_LIMIT: usize = 256;
 pub struct Message<'a> {
     known: [Option<Sent<'a>>; Param::ALL.len()],
     extra: Vec<(Cow<'a, str>, Sent<'a>)>,
+    /// No field can need a mask.
+    quiet: bool,
 }
 
 /// A value as it stands in the body, and what is between its quotes if it is a text without escapes.
@@ -72,7 +74,8 @@ impl<'a> Message<'a> {
                 return Err(format!("{}: nested too deeply", excerpt(name)));
             }
         }
-        Ok(message)
+        let quiet = message.parts().all(|(param, name, value)| masking::is_quiet(param, name, value));
+        Ok(Message { quiet, ..message })
     }
 
     /// A parameter as text; `None` when it is absent, null or blank.
@@ -136,8 +139,13 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// Returns true if no field can need a mask.
+    pub(in super::super) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// All fields, first those that KPay knows, each with its value as it stands in the body.
-    pub(in super::super) fn parts(&self) -> impl Iterator<Item = (Option<Param>, &str, &'a str)> {
+    fn parts(&self) -> impl Iterator<Item = (Option<Param>, &str, &'a str)> {
         let known = Param::ALL.into_iter().filter_map(|param| Some((param, self.known[param as usize]?)));
         let known = known.map(|(param, sent)| (Some(param), param.name(), sent.raw));
         known.chain(self.extra.iter().map(|(name, sent)| (None, &**name, sent.raw)))
@@ -154,13 +162,17 @@ impl<'a> Message<'a> {
         let known = [Param::Email, Param::Details, Param::Cname, Param::Cnumber, Param::Logourl].into_iter();
         let known = known.filter_map(|param| {
             let text = self.text(param).ok()??;
-            let whole = param == Param::Logourl && masking::is_web_address(&text);
+            let whole = if param == Param::Logourl { masking::is_web_address(&text) } else { self.quiet };
             let kept = if whole { text } else { masking::owned_text(text) };
             Some((Cow::Borrowed(param.name()), kept))
         });
         let extra = self.extra.iter().map(|(name, sent)| {
             let value = sent.unquoted().unwrap_or(Cow::Borrowed(sent.raw));
-            (masking::text(name), masking::extra(name, value))
+            if self.quiet {
+                (Cow::Borrowed(&**name), value)
+            } else {
+                (masking::text(name), masking::extra(name, value))
+            }
         });
         known.chain(extra).collect()
     }
@@ -182,7 +194,7 @@ impl<'de> Visitor<'de> for MessageVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Message<'de>, A::Error> {
-        let mut message = Message { known: [None; Param::ALL.len()], extra: Vec::new() };
+        let mut message = Message { known: [None; Param::ALL.len()], extra: Vec::new(), quiet: false };
         while let Some(Name(name)) = map.next_key()? {
             let value = Sent::new(map.next_value::<&RawValue>()?.get());
             let twice = match Param::named(&name) {
