@@ -113,7 +113,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// A string without its quotes and escapes; one that is no text, such as half a surrogate pair, with its escapes.
-fn unquoted(token: &str) -> Cow<'_, str> {
+pub(super) fn unquoted(token: &str) -> Cow<'_, str> {
     let inside = token.strip_prefix('"').unwrap_or(token);
     let inside = inside.strip_suffix('"').unwrap_or(inside);
     if !inside.contains('\\') {

@@ -218,7 +218,8 @@ pub(super) fn address(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let (mut kept, mut copied, mut from) = (Cow::Borrowed(""), 0, 0);
-    while let Some(at) = text[from..].find([':', '=']).map(|place| from + place) {
+    let mark = |byte: &u8| matches!(byte, b':' | b'=');
+    while let Some(at) = text.as_bytes()[from..].iter().position(mark).map(|place| from + place) {
         let value = at + 1;
         let secret = if text[at..].starts_with(':') {
             password_of_address(text, value)

@@ -21,8 +21,8 @@ const PARAMETER_LIMIT: usize = 256;
 pub struct Message<'a> {
     known: [Option<Sent<'a>>; Param::ALL.len()],
     extra: Vec<(Cow<'a, str>, Sent<'a>)>,
-    /// No field can need a mask.
-    quiet: bool,
+    /// Nothing in it is masked.
+    stays: bool,
 }
 
 /// A value as it stands in the body, and what is between its quotes if it is a text without escapes.
@@ -74,8 +74,8 @@ impl<'a> Message<'a> {
                 return Err(format!("{}: nested too deeply", excerpt(name)));
             }
         }
-        let quiet = message.parts().all(|(param, name, value)| masking::is_quiet(param, name, value));
-        Ok(Message { quiet, ..message })
+        let stays = message.parts().all(masking::stays);
+        Ok(Message { stays, ..message })
     }
 
     /// A parameter as text; `None` when it is absent, null or blank.
@@ -139,9 +139,9 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Returns true if no field can need a mask.
-    pub(in super::super) fn is_quiet(&self) -> bool {
-        self.quiet
+    /// Returns true if nothing in it is masked where it is kept.
+    pub(in super::super) fn stays(&self) -> bool {
+        self.stays
     }
 
     /// All fields, first those that KPay knows, each with its value as it stands in the body.
@@ -162,13 +162,13 @@ impl<'a> Message<'a> {
         let known = [Param::Email, Param::Details, Param::Cname, Param::Cnumber, Param::Logourl].into_iter();
         let known = known.filter_map(|param| {
             let text = self.text(param).ok()??;
-            let whole = if param == Param::Logourl { masking::is_web_address(&text) } else { self.quiet };
+            let whole = self.stays || (param == Param::Logourl && masking::is_web_address(&text));
             let kept = if whole { text } else { masking::owned_text(text) };
             Some((Cow::Borrowed(param.name()), kept))
         });
         let extra = self.extra.iter().map(|(name, sent)| {
             let value = sent.unquoted().unwrap_or(Cow::Borrowed(sent.raw));
-            if self.quiet {
+            if self.stays {
                 (Cow::Borrowed(&**name), value)
             } else {
                 (masking::text(name), masking::extra(name, value))
@@ -194,7 +194,7 @@ impl<'de> Visitor<'de> for MessageVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Message<'de>, A::Error> {
-        let mut message = Message { known: [None; Param::ALL.len()], extra: Vec::new(), quiet: false };
+        let mut message = Message { known: [None; Param::ALL.len()], extra: Vec::new(), stays: false };
         while let Some(Name(name)) = map.next_key()? {
             let value = Sent::new(map.next_value::<&RawValue>()?.get());
             let twice = match Param::named(&name) {
