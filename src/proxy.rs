@@ -21,6 +21,16 @@ pub const KPAY_HOSTS: [&str; 2] = [LIVE_HOST, "pay.esicia.com"];
 /// Where money is real (D).
 pub const LIVE_HOST: &str = "pay.esicia.rw";
 
+/// Returns true if a name is one of KPay's hosts, however it is written.
+pub fn is_kpay(host: &str) -> bool {
+    KPAY_HOSTS.iter().any(|kpay| is_host(host, kpay))
+}
+
+/// Returns true if a name is a host's: letters may be capitals, and a dot may stand at the end.
+pub fn is_host(name: &str, host: &str) -> bool {
+    name.strip_suffix('.').unwrap_or(name).eq_ignore_ascii_case(host)
+}
+
 /// How long the request for a tunnel, and its connection, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What a client is told that has its tunnel.
@@ -95,7 +105,7 @@ impl Proxy {
             Ok(target) => target,
             Err(done) => return done,
         };
-        if KPAY_HOSTS.iter().any(|kpay| host.eq_ignore_ascii_case(kpay)) {
+        if is_kpay(&host) {
             let accepted = stream.write_all(ESTABLISHED).await;
             return accepted.map_or_else(|error| broken_off(error.to_string()), |()| Asked::Here);
         }

@@ -104,6 +104,11 @@ pub enum StartError {
 impl Sandbox {
     /// Starts a sandbox. When this returns, it is ready.
     pub async fn start(config: Config) -> Result<Sandbox, StartError> {
+        Sandbox::start_with(config, Vec::new()).await
+    }
+
+    /// Starts a sandbox that also serves what arrives at `further` listeners.
+    pub async fn start_with(config: Config, further: Vec<TcpListener>) -> Result<Sandbox, StartError> {
         // On a thread of its own: a lock or a FIFO can make it wait, and signals must be heard meanwhile.
         let reading = tokio::task::spawn_blocking(move || Files::read(&config).map(|files| (config, files)));
         let read = reading.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
@@ -112,7 +117,7 @@ impl Sandbox {
         let acceptor = tls::acceptor(certificates.chain, certificates.key)
             .map_err(|error| StartError::Tls { folder: config.certs.clone(), error })?;
         let state = config.state.as_deref().map(StateFile::open).transpose().map_err(StartError::State)?.map(Arc::new);
-        let listeners = bind(&config.listen)?;
+        let listeners = bind(&config.listen, further)?;
         let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
 
         let seed = config.seed.unwrap_or_else(rand::random);
@@ -305,7 +310,8 @@ fn in_container() -> bool {
     ["/.dockerenv", "/run/.containerenv"].iter().any(|file| Path::new(file).exists())
 }
 
-fn bind(wanted: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
+/// Listens at these addresses. Returns the listeners, with `further` ones after them.
+fn bind(wanted: &[SocketAddr], further: Vec<TcpListener>) -> Result<Vec<TcpListener>, StartError> {
     let by_default = wanted.is_empty();
     let wanted: Vec<SocketAddr> =
         if by_default { DEFAULT_LISTEN.map(SocketAddr::from).to_vec() } else { wanted.to_vec() };
@@ -321,6 +327,7 @@ fn bind(wanted: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
             Err(error) => return Err(StartError::Listen(address, error)),
         }
     }
+    listeners.extend(further);
     Ok(listeners)
 }
 

@@ -8,14 +8,23 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::{Command, ExitCode};
 
+#[cfg(target_os = "linux")]
+use super::isolation;
+use super::isolation::View;
+
 /// What this program is called with to be that step; no user writes it.
 const WORD: &str = "__exec-child";
+/// The command has a view of its own of the machine: its arguments follow.
+const PRIVATE: &str = "private";
+/// The command sees the machine as others do.
+const SHARED: &str = "shared";
 
-/// A command that ends with this program, where the system can do that.
-pub(super) fn command(words: &[OsString]) -> std::io::Result<Command> {
+/// A command that ends with this program and has a view of its own of the machine, where the system can do that.
+pub(super) fn command(words: &[OsString], view: Option<&View>) -> std::io::Result<Command> {
     if cfg!(target_os = "linux") {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg(WORD).arg(std::process::id().to_string()).args(words);
+        command.arg(WORD).arg(std::process::id().to_string()).arg(if view.is_some() { PRIVATE } else { SHARED });
+        command.args(view.map(View::arguments).into_iter().flatten()).args(words);
         #[cfg(unix)]
         if !std::io::stdin().is_terminal() {
             std::os::unix::process::CommandExt::process_group(&mut command, 0);
@@ -36,6 +45,11 @@ pub(super) fn asked_for() -> Option<ExitCode> {
         return None;
     }
     let parent: i32 = words.next()?.to_str()?.parse().ok()?;
+    if words.next()? == PRIVATE
+        && let Err(why) = isolation::enter(&View::read(&mut words)?)
+    {
+        return Some(super::fail(1, &format!("the command does not run: {why}. Try --isolation off")));
+    }
     let mut command = Command::new(words.next()?);
     command.args(words);
     // Where it cannot be set, the command ends with `exec` in all but one case.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
+use super::isolation::Way;
 use super::{fail, hosts, remote};
 use crate::certificates;
 use crate::clock::wall_clock;
@@ -64,6 +65,10 @@ pub(super) fn run(doctor: &Doctor) -> ExitCode {
     }
     findings.push(hosts_file(doctor));
     findings.extend(proxies(doctor.port));
+    findings.push(match runtime.block_on(Way::of_this_user()) {
+        way @ Way::Full { .. } => Good(way.told()),
+        way => Skipped(way.told()),
+    });
     let mut text = String::new();
     for finding in &findings {
         text += &match finding {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
+use super::isolation::{self, Way};
 use super::report::Report;
 use super::{child, fail};
 use crate::cli::serve;
@@ -28,6 +29,9 @@ pub struct Exec {
     /// Say so when the command called the host where money is real; the call ended in the sandbox
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     protect_live: bool,
+
+    #[command(flatten)]
+    isolation: isolation::Wanted,
 
     /// Print the report also when the command succeeded
     #[arg(long)]
@@ -91,6 +95,9 @@ pub(super) fn run(exec: Exec) -> ExitCode {
         let why = "--state: each exec starts empty, so that its report is about one run. Use serve, or PUT state";
         return fail(2, why);
     }
+    if let Some(why) = exec.isolation.complaint(exec.intercept) {
+        return fail(2, &why);
+    }
     match super::runtime() {
         // The command is started on this thread, whose end the system takes for the end of the program.
         Ok(runtime) => runtime.block_on(around(exec)),
@@ -103,8 +110,9 @@ async fn around(exec: Exec) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(1, &format!("signals cannot be listened to: {error}")),
     };
+    let (own, listeners) = exec.isolation.take_address(exec.intercept).unzip();
     let started = tokio::select! {
-        started = Sandbox::start(exec.config.clone()) => started,
+        started = Sandbox::start_with(exec.config.clone(), listeners.unwrap_or_default()) => started,
         // The start may wait for a file on a thread that nothing else ends.
         code = signals.code_of_next() => std::process::exit(code),
     };
@@ -129,8 +137,12 @@ async fn around(exec: Exec) -> ExitCode {
             &format!("{}: cannot be written: {error}; name another with --certs", exec.config.certs.display()),
         );
     }
+    let way = match exec.isolation.way(own, &surroundings.ca).await {
+        Ok(way) => way,
+        Err(why) => return fail(2, &why),
+    };
     let variables = surroundings.variables(|name| std::env::var(name).ok());
-    let child = child::command(&exec.command).and_then(|mut command| {
+    let child = child::command(&exec.command, way.view()).and_then(|mut command| {
         command.envs(variables.iter().map(|(name, value)| (name, value)));
         tokio::process::Command::from(command).kill_on_drop(true).spawn()
     });
@@ -144,13 +156,18 @@ async fn around(exec: Exec) -> ExitCode {
     if let Some(log) = log {
         log.end().await;
     }
-    let status = match status {
-        Ok(status) => status,
-        Err(error) => return fail(1, &format!("the command cannot be waited for: {error}")),
-    };
+    match status {
+        Ok(status) => conclude(&exec, status, &report, &way),
+        Err(error) => fail(1, &format!("the command cannot be waited for: {error}")),
+    }
+}
+
+/// Reports on a run, and returns its exit code.
+fn conclude(exec: &Exec, status: ExitStatus, report: &Report, way: &Way) -> ExitCode {
     let failed = report.failed(&exec.fail_on);
     if exec.report || !status.success() || !failed.is_empty() {
         say(&report.text());
+        say(&way.told());
     } else if let Some(warning) = report.live() {
         say(&warning);
     }

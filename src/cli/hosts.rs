@@ -90,7 +90,7 @@ fn set(file: &Path, line: &str) -> Result<(), String> {
 }
 
 /// Reads a hosts file. Lists of blocked hosts have a few megabytes.
-fn read(file: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn read(file: &Path) -> io::Result<Vec<u8>> {
     if fs::metadata(file)?.file_type().is_file() {
         let mut bytes = Vec::new();
         let read = fs::File::open(file)?.take(LIMIT + 1).read_to_end(&mut bytes)?;

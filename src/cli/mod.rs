@@ -4,6 +4,7 @@ pub mod child;
 pub mod doctor;
 pub mod exec;
 pub mod hosts;
+pub mod isolation;
 pub mod probe;
 pub mod remote;
 mod replace;
@@ -63,7 +64,7 @@ enum Command {
 
 /// Runs what the command line and the environment ask for.
 pub fn run() -> ExitCode {
-    if let Some(code) = child::asked_for() {
+    if let Some(code) = child::asked_for().or_else(isolation::asked_for) {
         return code;
     }
     let matches = without_empty_variables(program()).get_matches();

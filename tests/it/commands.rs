@@ -226,6 +226,7 @@ async fn a_doctor_finds_what_is_wrong_and_says_the_mend() {
     let (code, out) = doctor(running.port(), &certs, trust.to_vec(), false).await;
     assert!(code == 0 && out.contains("curl trusts the CA") && !out.contains("WRONG"), "{out}");
     assert!(out.contains("HTTPS_PROXY leads to the sandbox"), "{out}");
+    assert!(out.lines().any(|line| line.contains(" isolation: ") && line.contains("Not covered: ")), "{out}");
 
     std::fs::write(folder.join("hosts"), "10.0.0.1 pay.esicia.com\n").unwrap();
     let elsewhere = vec![("https_proxy", "http://proxy.example:3128/".to_owned()), ("NO_PROXY", String::new())];

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 /// `exec` as a user runs it, with a home of the test's own.
-fn exec(home: &Path, options: &[&str], command: &[&str]) -> Command {
+pub(crate) fn exec(home: &Path, options: &[&str], command: &[&str]) -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_kpay-sandbox"));
     program.current_dir(home).env("HOME", home).env_remove("XDG_DATA_HOME").arg("exec").args(options);
     for (name, _) in std::env::vars_os() {
@@ -19,7 +19,7 @@ fn exec(home: &Path, options: &[&str], command: &[&str]) -> Command {
     program
 }
 
-fn run(home: &Path, options: &[&str], command: &[&str]) -> (i32, String, String) {
+pub(crate) fn run(home: &Path, options: &[&str], command: &[&str]) -> (i32, String, String) {
     let Output { status, stdout, stderr } = exec(home, options, command).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code().unwrap(), text(stdout), text(stderr))
@@ -99,7 +99,7 @@ fn what_others_have_put_into_a_list_stays_in_it() {
 }
 
 /// Starts a command that says its process id and that of one that it has started itself, and stays.
-fn staying(home: &Path) -> (Child, String, String) {
+pub(crate) fn staying(home: &Path) -> (Child, String, String) {
     let mut command = exec(home, &[], &["sh", "-c", "sleep 600 & echo $$ $!; wait"]);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
@@ -108,12 +108,12 @@ fn staying(home: &Path) -> (Child, String, String) {
     (child, command.to_owned(), started.to_owned())
 }
 
-fn kill(signal: &str, pid: &str) {
+pub(crate) fn kill(signal: &str, pid: &str) {
     assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
 }
 
 /// Returns once a process is gone, but for its name in the table.
-fn gone(pid: &str) {
+pub(crate) fn gone(pid: &str) {
     while fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
         std::thread::yield_now();
     }

@@ -21,6 +21,8 @@ mod h2;
 mod heavy;
 mod hosts;
 mod http;
+#[cfg(target_os = "linux")]
+mod isolation;
 mod language;
 mod masking;
 mod outbox;
