@@ -14,12 +14,11 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
+use crate::gateway::run::LIVE_HOST;
 use crate::gateway::values::excerpt;
 
 /// KPay's hosts, live and sandbox (D): a test must never reach real money, so both end here.
 pub const KPAY_HOSTS: [&str; 2] = [LIVE_HOST, "pay.esicia.com"];
-/// Where money is real (D).
-pub const LIVE_HOST: &str = "pay.esicia.rw";
 
 /// Returns true if a name is one of KPay's hosts, however it is written.
 pub fn is_kpay(host: &str) -> bool {

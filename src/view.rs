@@ -59,7 +59,7 @@ fn write_entry(entry: &Entry, line: &mut String) -> std::fmt::Result {
 
 fn write_call(call: &CallRecord, line: &mut String) -> std::fmt::Result {
     line.push_str("-->");
-    for part in [call.action.word(), &call.refid, &call.summary] {
+    for part in [call.action.word(), call.named(), &call.summary] {
         if !part.is_empty() {
             line.extend([" ", part]);
         }
@@ -67,7 +67,7 @@ fn write_call(call: &CallRecord, line: &mut String) -> std::fmt::Result {
     line.push_str(" from ");
     write_address(call.peer, line)?;
     line.extend([": ", &*call.code, " ", &call.reply]);
-    if !call.tid.is_empty() {
+    if !call.tid.is_empty() && !call.refid.is_empty() {
         line.extend([" ", &call.tid]);
     }
     match &call.decision {
@@ -104,10 +104,11 @@ fn delivery_line(delivery: &Delivery) -> String {
     let target = target(delivery);
     let attempt = if postback.attempt > 1 { format!(" (attempt {})", postback.attempt) } else { String::new() };
     let status = delivery.outcome.as_ref().map_or_else(|_| "not delivered".into(), |answer| answer.status.to_string());
-    let verdict = match delivery.verdict() {
-        Verdict::Acknowledged => "acknowledged".into(),
-        Verdict::Flagged(why) => format!("flagged: {why}"),
-        Verdict::Failed(why) => why,
+    let judged = judged(delivery);
+    let verdict = match judged.reason {
+        None => judged.outcome.into(),
+        Some(why) if judged.verdict == FAILED => why,
+        Some(why) => format!("{}: {why}", judged.outcome),
     };
     format!(
         "<-- postback {} {} to {target}{attempt}: {status} in {} ms, {verdict}",
@@ -168,7 +169,7 @@ pub fn entry(entry: &Entry) -> Value {
 
 fn delivery_fields(delivery: &Delivery) -> Value {
     let Delivery { postback, outcome, .. } = delivery;
-    let (verdict, why) = verdict(delivery);
+    let judged = judged(delivery);
     json!({
         "event": "delivery",
         "id": postback.number,
@@ -181,8 +182,9 @@ fn delivery_fields(delivery: &Delivery) -> Value {
         "content_type": postback.content_type,
         "body": postback.text(),
         "status": outcome.as_ref().map(|answer| answer.status).ok(),
-        "verdict": verdict,
-        "reason": why,
+        "verdict": judged.verdict,
+        "outcome": judged.outcome,
+        "reason": judged.reason,
         "took_ms": u64::try_from(delivery.took.as_millis()).unwrap_or(u64::MAX),
     })
 }
@@ -237,17 +239,36 @@ pub fn status(transaction: &Transaction) -> &'static str {
     }
 }
 
-/// Our words for what a delivery is worth.
-pub const VERDICTS: [&str; 3] = ["acknowledged", "flagged", "failed"];
+const ACKNOWLEDGED: &str = "acknowledged";
+const FLAGGED: &str = "flagged";
+const FAILED: &str = "failed";
+const UNACKNOWLEDGED: &str = "unacknowledged";
+const UNDELIVERED: &str = "undelivered";
 
-/// What a delivery is worth, in one of our words, and why.
-pub fn verdict(delivery: &Delivery) -> (&'static str, Option<String>) {
-    let [acknowledged, flagged, failed] = VERDICTS;
-    match delivery.verdict() {
-        Verdict::Acknowledged => (acknowledged, None),
-        Verdict::Flagged(why) => (flagged, Some(why)),
-        Verdict::Failed(why) => (failed, Some(why)),
-    }
+/// The words for how a delivery ended: its verdicts, and the outcomes that tell apart what is flagged.
+pub const VERDICTS: [&str; 5] = [ACKNOWLEDGED, FLAGGED, FAILED, UNACKNOWLEDGED, UNDELIVERED];
+
+/// How a delivery ended.
+#[derive(Debug)]
+pub struct Judged {
+    /// `acknowledged`, `flagged` (another response than the guide's) or `failed` (no response).
+    pub verdict: &'static str,
+    /// `acknowledged`, `unacknowledged` (received, with another response than the guide's) or `undelivered` (refused by
+    /// the listener, or lost).
+    pub outcome: &'static str,
+    /// Why it is not acknowledged.
+    pub reason: Option<String>,
+}
+
+/// Judges a delivery.
+pub fn judged(delivery: &Delivery) -> Judged {
+    let (verdict, outcome, reason) = match delivery.verdict() {
+        Verdict::Acknowledged => (ACKNOWLEDGED, ACKNOWLEDGED, None),
+        Verdict::Unacknowledged(why) => (FLAGGED, UNACKNOWLEDGED, Some(why)),
+        Verdict::Rejected(why) => (FLAGGED, UNDELIVERED, Some(why)),
+        Verdict::Failed(why) => (FAILED, UNDELIVERED, Some(why)),
+    };
+    Judged { verdict, outcome, reason }
 }
 
 /// A transaction.
@@ -286,11 +307,15 @@ pub fn sent(transaction: &Transaction) -> Value {
 
 /// Which codes, scenarios and kinds of delivery were met, of one merchant or of all, and which not.
 pub fn coverage(gateway: &Gateway, merchant: Option<&str>, tally: &Tally) -> Value {
-    let table = gateway.rules().profiles.default().codes;
+    let rules = gateway.rules();
+    let account = merchant.and_then(|merchant| rules.accounts.get(merchant));
+    let profile = account.map_or(rules.profiles.default(), |account| &account.profile);
     let accepted = json!({ "code": 0, "meaning": "accepted", "met": tally.accepted });
-    let codes = ReturnCode::ALL.into_iter().map(|code| {
+    let codes = ReturnCode::ALL.into_iter().filter_map(|code| {
         let met = tally.refused.get(&code).copied().unwrap_or(0);
-        json!({ "code": code.number(table), "meaning": code.meaning(), "met": met })
+        // Another merchant's profile may have produced it.
+        let is_shown = met > 0 || profile.produces(code);
+        is_shown.then(|| json!({ "code": code.number(profile.codes), "meaning": code.meaning(), "met": met }))
     });
     let codes: Vec<Value> = std::iter::once(accepted).chain(codes).collect();
     let scenarios = gateway.repertoire().of(merchant).filter(|known| known.scenario.chain.is_empty());

@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
+use super::gate::{Gate, Requirement};
 use super::isolation::{self, Way};
 use super::report::Report;
 use super::{child, fail};
 use crate::cli::serve;
 use crate::config::Config;
 use crate::environment::Surroundings;
+use crate::gateway::Gateway;
 use crate::log::{Writing, say};
 use crate::sandbox::Sandbox;
 
@@ -41,24 +43,19 @@ pub struct Exec {
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 
-    /// Exit with 5 when calls were refused, postbacks flagged or failed, or return codes never met
-    #[arg(long, value_name = "WHAT", value_enum, value_delimiter = ',')]
+    /// Exit with code 5 on these findings
+    #[arg(long, value_name = "FINDINGS", value_enum, value_delimiter = ',')]
     fail_on: Vec<Gate>,
+
+    /// Exit with code 5 unless these return codes and scenarios were covered
+    ///
+    /// It is the list that `--fail-on unmet` looks at, instead of every return code of the profile.
+    #[arg(long, value_name = "CODES,SCENARIOS", value_delimiter = ',')]
+    require: Vec<String>,
 
     /// The command and its arguments
     #[arg(value_name = "COMMAND", required = true, last = true, num_args = 1..)]
     command: Vec<OsString>,
-}
-
-/// What a run may fail on although its command succeeded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Gate {
-    /// A call was refused, and no scenario wanted it.
-    Refused,
-    /// A postback was flagged, or did not arrive.
-    Flagged,
-    /// A return code was never met.
-    Unmet,
 }
 
 impl Exec {
@@ -73,6 +70,38 @@ impl Exec {
             self.config.certs = folder;
         }
         self
+    }
+
+    /// Reads what `--require` names.
+    fn required(&self, gateway: &Gateway) -> Result<Vec<Requirement>, String> {
+        self.require.iter().map(|text| Requirement::read(text, gateway)).collect()
+    }
+
+    /// Reports, and returns the exit code.
+    fn conclude(&self, report: &Report, status: ExitStatus, way: &Way) -> ExitCode {
+        let mut gates = self.fail_on.clone();
+        if !self.require.is_empty() && !gates.contains(&Gate::Unmet) {
+            gates.push(Gate::Unmet);
+        }
+        let failed = report.failed(&gates);
+        if self.report || !status.success() || !failed.is_empty() {
+            say(&report.text());
+            say(&way.told());
+        } else if let Some(warning) = report.warning() {
+            say(&warning);
+        }
+        for why in &failed {
+            say(&format!("--fail-on {why}"));
+        }
+        if let Some(file) = &self.junit
+            && let Err(error) = std::fs::write(file, report.junit(&gates))
+        {
+            return fail(2, &format!("{}: cannot be written: {error}; name another with --junit", file.display()));
+        }
+        match code_of(status) {
+            0 if !failed.is_empty() => ExitCode::from(5),
+            code => ExitCode::from(code),
+        }
     }
 }
 
@@ -120,6 +149,11 @@ async fn around(exec: Exec) -> ExitCode {
         Ok(sandbox) => sandbox,
         Err(error) => return fail(serve::exit_code(&error), &error.to_string()),
     };
+    sandbox.door().apply(|gateway, _| gateway.record_run());
+    let required = match sandbox.read(|gateway| exec.required(gateway)) {
+        Ok(required) => required,
+        Err(why) => return fail(2, &why),
+    };
     for notice in &sandbox.facts().notices {
         say(notice);
     }
@@ -151,37 +185,14 @@ async fn around(exec: Exec) -> ExitCode {
         Err(error) => return fail(127, &format!("{}: {error}", exec.command[0].to_string_lossy())),
     };
     let status = signals.until_end_of(&mut child).await;
-    let report = sandbox.read(|gateway| Report::of(gateway, exec.protect_live));
+    let report = sandbox.door().apply(|gateway, _| Report::of(gateway, &required, exec.protect_live));
     sandbox.stop().await;
     if let Some(log) = log {
         log.end().await;
     }
     match status {
-        Ok(status) => conclude(&exec, status, &report, &way),
+        Ok(status) => exec.conclude(&report, status, &way),
         Err(error) => fail(1, &format!("the command cannot be waited for: {error}")),
-    }
-}
-
-/// Reports on a run, and returns its exit code.
-fn conclude(exec: &Exec, status: ExitStatus, report: &Report, way: &Way) -> ExitCode {
-    let failed = report.failed(&exec.fail_on);
-    if exec.report || !status.success() || !failed.is_empty() {
-        say(&report.text());
-        say(&way.told());
-    } else if let Some(warning) = report.live() {
-        say(&warning);
-    }
-    for why in &failed {
-        say(&format!("--fail-on {why}"));
-    }
-    if let Some(file) = &exec.junit
-        && let Err(error) = std::fs::write(file, report.junit(&exec.fail_on))
-    {
-        return fail(2, &format!("{}: cannot be written: {error}; name another with --junit", file.display()));
-    }
-    match code_of(status) {
-        0 if !failed.is_empty() => ExitCode::from(5),
-        code => ExitCode::from(code),
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod child;
 pub mod doctor;
 pub mod exec;
+mod gate;
 pub mod hosts;
 pub mod isolation;
 pub mod probe;

@@ -80,11 +80,11 @@ async fn ask(probe: Probe) -> ExitCode {
         for (number, (what, _)) in SAMPLES.iter().enumerate() {
             let mine = gateway.journal().deliveries().filter(|one| *one.postback.refid == *refid(number));
             for delivery in mine {
-                let (verdict, why) = view::verdict(delivery);
-                all_well &= verdict == view::VERDICTS[0];
+                let judged = view::judged(delivery);
+                all_well &= judged.reason.is_none();
                 let status = delivery.outcome.as_ref().map_or_else(|_| "-".into(), |answer| answer.status.to_string());
-                let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-                lines += &format!("{what:<32} {status:>3}  {verdict}{why}\n");
+                let why = judged.reason.map(|why| format!(": {why}")).unwrap_or_default();
+                lines += &format!("{what:<32} {status:>3}  {}{why}\n", judged.outcome);
             }
         }
         (lines, all_well)

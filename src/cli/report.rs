@@ -1,185 +1,209 @@
-//! What a run came to: refused calls, postbacks that were flagged or failed, what was met; for people and as JUnit XML.
+//! The report of a run, for people and as JUnit XML, and the gates that fail it.
 
 use std::fmt::Write;
 
-use super::exec::Gate;
+use super::gate::{Gate, Requirement};
 use crate::gateway::Gateway;
-use crate::gateway::journal::Event;
-use crate::proxy::LIVE_HOST;
+use crate::gateway::run::{Cause, Finding, LIVE_HOST, Run};
 use crate::view;
 
 /// The report.
 #[derive(Debug)]
 pub(super) struct Report {
-    calls: Vec<Case>,
-    postbacks: Vec<Case>,
-    /// Return codes that were never met, in words.
-    unmet: Vec<String>,
-    /// What was met, in words.
-    met: String,
-    /// Calls of the host where money is real.
-    live: usize,
-    /// Connections that failed, in words.
-    connections: Vec<String>,
-    /// What the log has about entries that are gone.
-    lost: u64,
-}
-
-/// A call or a postback.
-#[derive(Debug)]
-struct Case {
-    name: String,
-    /// What was wrong with it, and whether the command is to blame: a scenario may have wanted it.
-    problem: Option<(String, bool)>,
+    run: Box<Run>,
+    /// What `unmet` looks at, in words, and whether the run covered it.
+    wanted: Vec<(String, bool)>,
+    /// What was covered, in words.
+    covered: String,
+    /// Requests to the live host are told.
+    protect_live: bool,
+    /// Any user is accepted.
+    open: bool,
 }
 
 impl Report {
-    pub(super) fn of(gateway: &Gateway, protect_live: bool) -> Report {
-        let journal = gateway.journal();
-        let mut report = Report {
-            calls: Vec::new(),
-            postbacks: Vec::new(),
-            unmet: Vec::new(),
-            met: String::new(),
-            live: 0,
-            connections: Vec::new(),
-            lost: journal.evicted(),
+    /// Takes the record of the run out of a gateway.
+    pub(super) fn of(gateway: &mut Gateway, required: &[Requirement], protect_live: bool) -> Report {
+        let run = gateway.take_run().unwrap_or_default();
+        let coverage = view::coverage(gateway, None, run.covered());
+        let covered = |what: &str| coverage["met"][what].as_str().unwrap_or_default().to_owned();
+        let list = |name: &str| coverage[name].as_array().cloned().unwrap_or_default();
+        let codes = list("codes");
+        let wanted = if required.is_empty() {
+            let word =
+                |code: &serde_json::Value| format!("{} {}", code["code"], code["meaning"].as_str().unwrap_or_default());
+            codes.iter().map(|code| (word(code), code["met"] != 0)).collect()
+        } else {
+            let is_covered = |requirement: &Requirement| match requirement {
+                Requirement::Code(number) => codes.iter().any(|code| code["code"] == *number && code["met"] != 0),
+                Requirement::Scenario(name) => {
+                    list("scenarios").iter().any(|one| one["scenario"] == **name && one["met"] != 0)
+                }
+            };
+            required.iter().map(|one| (one.to_string(), is_covered(one))).collect()
         };
-        for entry in journal.after(0) {
-            match &entry.event {
-                Event::Call(call) => {
-                    let wanted = call.decision.is_some();
-                    let problem = call
-                        .refusal
-                        .as_ref()
-                        .map(|refusal| (format!("{} {} because {}", call.code, call.reply, refusal.reason), !wanted));
-                    let action = if call.action.word().is_empty() { "call" } else { call.action.word() };
-                    let name = format!("{action} {}", call.refid).trim().to_owned();
-                    report.calls.push(Case { name, problem });
-                    let head = call.request.head();
-                    let host = head.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();
-                    let live = host.split(':').next().is_some_and(|name| name.eq_ignore_ascii_case(LIVE_HOST));
-                    report.live += usize::from(live && protect_live);
-                }
-                Event::Delivery(delivery) => {
-                    let (verdict, why) = view::verdict(delivery);
-                    let target = view::target(delivery);
-                    report.postbacks.push(Case {
-                        name: format!("postback {} {} to {target}", delivery.postback.number, delivery.postback.refid),
-                        problem: why.map(|why| (format!("{verdict}: {why}"), true)),
-                    });
-                }
-                Event::ConnectionFailed { peer, problem } => report.connections.push(format!("{peer}: {problem}")),
-                Event::RequestRefused { peer, request, problem } => {
-                    report.connections.push(format!("{request} from {peer} was refused: {problem}"));
-                }
-                _ => {}
-            }
-        }
-        let coverage = view::coverage(gateway, None, &gateway.journal().tallies().of(None));
-        let met = |what: &str| coverage["met"][what].as_str().unwrap_or_default().to_owned();
-        report.met = format!(
+        let covered = format!(
             "return codes {}, scenarios {}, kinds of delivery {}",
-            met("codes"),
-            met("scenarios"),
-            met("deliveries")
+            covered("codes"),
+            covered("scenarios"),
+            covered("deliveries")
         );
-        let codes = coverage["codes"].as_array().into_iter().flatten().filter(|code| code["met"] == 0);
-        report.unmet =
-            codes.map(|code| format!("{} {}", code["code"], code["meaning"].as_str().unwrap_or_default())).collect();
-        report
+        Report { run, wanted, covered, protect_live, open: gateway.settings().open.is_some() }
     }
 
-    /// Which gates this run does not pass, and why.
+    /// Returns the gates that this run does not pass, each with the reason.
     pub(super) fn failed(&self, gates: &[Gate]) -> Vec<String> {
-        let blamed = |cases: &[Case]| cases.iter().filter(|case| case.blames()).count();
+        let count = |finding| self.run.count(finding);
         let judged = gates.iter().map(|gate| match gate {
-            Gate::Refused => ("refused", counted(blamed(&self.calls), "refused call")),
-            Gate::Flagged => ("flagged", counted(blamed(&self.postbacks), "flagged or failed postback")),
-            Gate::Unmet => ("unmet", counted(self.unmet.len(), "unmet return code")),
+            Gate::Refused => ("refused", counted(count(Finding::Refused), "refused request")),
+            Gate::Flagged => {
+                let flagged = count(Finding::Unacknowledged) + count(Finding::Undelivered);
+                ("flagged", counted(flagged, "undelivered or unacknowledged postback"))
+            }
+            Gate::Undelivered => ("undelivered", counted(count(Finding::Undelivered), "undelivered postback")),
+            Gate::Unacknowledged => {
+                ("unacknowledged", counted(count(Finding::Unacknowledged), "unacknowledged postback"))
+            }
+            Gate::Unmet => ("unmet", self.not_covered()),
+            Gate::Live => ("live", self.live()),
         });
         judged.filter_map(|(gate, why)| Some(format!("{gate}: {}", why?))).collect()
     }
 
-    /// What to say of calls that would have moved money.
-    pub(super) fn live(&self) -> Option<String> {
-        let calls = counted(self.live, "call")?;
-        Some(format!("{calls} to {LIVE_HOST}, where money is real, ended in the sandbox instead"))
+    fn not_covered(&self) -> Option<String> {
+        let names: Vec<&str> =
+            self.wanted.iter().filter(|(_, covered)| !covered).map(|(name, _)| name.as_str()).collect();
+        (!names.is_empty())
+            .then(|| format!("{} of {} not covered: {}", names.len(), self.wanted.len(), names.join(", ")))
+    }
+
+    /// Returns the sentence about requests that would have moved money.
+    fn live(&self) -> Option<String> {
+        let requests = counted(self.run.live(), "request")?;
+        Some(format!("{requests} to {LIVE_HOST}, where money is real, ended in the sandbox instead"))
+    }
+
+    /// Returns the warning that is given without a report as well.
+    pub(super) fn warning(&self) -> Option<String> {
+        self.live().filter(|_| self.protect_live)
     }
 
     /// For people.
     pub(super) fn text(&self) -> String {
-        let problems = |cases: &[Case]| cases.iter().filter(|case| case.problem.is_some()).count();
+        let run = &self.run;
+        let refused = run.count(Finding::Refused) + run.count(Finding::Scripted);
         let mut text = format!(
-            "calls: {}, refused: {}; postbacks: {}, flagged or failed: {}; met: {}",
-            self.calls.len(),
-            problems(&self.calls),
-            self.postbacks.len(),
-            problems(&self.postbacks),
-            self.met
+            "requests: {}, refused: {refused}; postbacks: {}, undelivered: {}, unacknowledged: {}; covered: {}",
+            run.requests(),
+            run.postbacks(),
+            run.count(Finding::Undelivered),
+            run.count(Finding::Unacknowledged),
+            self.covered
         );
-        for case in self.calls.iter().chain(&self.postbacks) {
-            if let Some((problem, _)) = &case.problem {
-                let _ = write!(text, "\n  {}: {problem}", case.name);
-            }
+        for cause in run.causes().iter().filter(|cause| cause.finding != Finding::NeverMade) {
+            let _ = write!(text, "\n  {}", in_words(cause));
         }
-        for connection in &self.connections {
-            let _ = write!(text, "\n  a connection of {connection}");
+        if let Some(never_made) = counted(run.count(Finding::NeverMade), "checkstatus request") {
+            let _ = write!(text, "\n  {never_made} named a payment whose pay was refused, and got 611");
         }
-        if let Some(live) = self.live() {
-            let _ = write!(text, "\n  {live}");
-        }
-        if self.lost > 0 {
-            let _ = write!(text, "\n  {} older entries are not here any more", self.lost);
+        for advice in self.warning().into_iter().chain(self.advice()) {
+            let _ = write!(text, "\n  {advice}");
         }
         text
     }
 
-    /// As JUnit XML: a test case for each call and postback, a failure where a gate does not let it pass.
+    /// Returns what would change the refusals as a whole.
+    fn advice(&self) -> Option<String> {
+        let refused = self.run.count(Finding::Refused);
+        let are_unknown_users = refused > 0 && refused == self.run.unknown_users() && !self.open;
+        are_unknown_users.then(|| {
+            "every refusal is for an unknown user. Run exec with --open, which accepts any user and password".to_owned()
+        })
+    }
+
+    /// As JUnit XML: a test case for each request and postback, a failure where a gate does not let it pass.
     pub(super) fn junit(&self, gates: &[Gate]) -> String {
-        let mut cases = String::new();
-        let mut failures = 0;
-        for (list, class, gate) in
-            [(&self.calls, "calls", Gate::Refused), (&self.postbacks, "postbacks", Gate::Flagged)]
-        {
-            for case in list {
-                let name = escaped(&case.name);
-                let Some((problem, _)) = &case.problem else {
-                    let _ = writeln!(cases, "  <testcase classname=\"kpay.{class}\" name=\"{name}\"/>");
-                    continue;
-                };
-                let fails = case.blames() && gates.contains(&gate);
-                failures += usize::from(fails);
-                let element = if fails { "failure" } else { "system-out" };
-                let message = escaped(problem);
-                let _ = writeln!(
-                    cases,
-                    "  <testcase classname=\"kpay.{class}\" name=\"{name}\"><{element}>{message}</{element}></testcase>"
-                );
+        let mut suite = Suite::default();
+        let fails = |finding| gates.iter().any(|gate| gate.looks_at(finding));
+        for case in self.run.cases() {
+            let class = if case.is_postback { "postbacks" } else { "calls" };
+            let cause = case.cause.map(|place| &self.run.causes()[place]);
+            suite.add(class, &case.name, cause.map(|cause| (&*cause.text, fails(cause.finding))));
+        }
+        for cause in self.run.causes().iter().filter(|cause| cause.finding != Finding::Connection) {
+            let is_postback = matches!(cause.finding, Finding::Unacknowledged | Finding::Undelivered);
+            let more = cause.count - cause.kept;
+            if more > 0 {
+                let class = if is_postback { "postbacks" } else { "calls" };
+                suite.add(class, &format!("{more} more of the same"), Some((&cause.text, fails(cause.finding))));
             }
         }
-        for code in &self.unmet {
-            let fails = gates.contains(&Gate::Unmet);
-            failures += usize::from(fails);
-            let what = if fails { "<failure>never met</failure>" } else { "<skipped message=\"never met\"/>" };
-            let _ =
-                writeln!(cases, "  <testcase classname=\"kpay.codes\" name=\"{}\">{what}</testcase>", escaped(code));
+        for (name, _) in self.wanted.iter().filter(|(_, covered)| !covered) {
+            suite.add_not_covered(name, gates.contains(&Gate::Unmet));
         }
-        let tests = self.calls.len() + self.postbacks.len() + self.unmet.len();
+        suite.text()
+    }
+}
+
+/// A cause with those that have it.
+fn in_words(cause: &Cause) -> String {
+    let mut names = cause.examples.join(", ");
+    let more = cause.count.saturating_sub(cause.examples.len() as u64);
+    if more > 0 {
+        let _ = write!(names, " and {more} more");
+    }
+    let word = match cause.finding {
+        Finding::Unacknowledged => "unacknowledged: ",
+        Finding::Undelivered => "undelivered: ",
+        Finding::Refused | Finding::Scripted | Finding::NeverMade | Finding::Connection => "",
+    };
+    format!("{names}: {word}{}", cause.text)
+}
+
+/// A suite of test cases as XML.
+#[derive(Default)]
+struct Suite {
+    cases: String,
+    tests: usize,
+    failures: usize,
+}
+
+impl Suite {
+    /// Adds a case, with what there is to say about it and whether that is a failure.
+    fn add(&mut self, class: &str, name: &str, finding: Option<(&str, bool)>) {
+        self.tests += 1;
+        let name = escaped(name);
+        let _ = match finding {
+            None => writeln!(self.cases, "  <testcase classname=\"kpay.{class}\" name=\"{name}\"/>"),
+            Some((text, fails)) => {
+                self.failures += usize::from(fails);
+                let (element, text) = (if fails { "failure" } else { "system-out" }, escaped(text));
+                writeln!(
+                    self.cases,
+                    "  <testcase classname=\"kpay.{class}\" name=\"{name}\"><{element}>{text}</{element}></testcase>"
+                )
+            }
+        };
+    }
+
+    fn add_not_covered(&mut self, name: &str, fails: bool) {
+        self.tests += 1;
+        self.failures += usize::from(fails);
+        let what = if fails { "<failure>not covered</failure>" } else { "<skipped message=\"not covered\"/>" };
+        let name = escaped(name);
+        let _ = writeln!(self.cases, "  <testcase classname=\"kpay.codes\" name=\"{name}\">{what}</testcase>");
+    }
+
+    fn text(&self) -> String {
+        let Suite { cases, tests, failures } = self;
         format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"kpay-sandbox\" tests=\"{tests}\" failures=\"{failures}\">\n{cases}</testsuite>\n"
         )
     }
 }
 
-impl Case {
-    fn blames(&self) -> bool {
-        self.problem.as_ref().is_some_and(|(_, blames)| *blames)
-    }
-}
-
 /// So many of something; `None` when there are none.
-fn counted(count: usize, what: &str) -> Option<String> {
+fn counted(count: u64, what: &str) -> Option<String> {
     match count {
         0 => None,
         1 => Some(format!("1 {what}")),

@@ -133,7 +133,7 @@ pub fn admit(
 }
 
 fn refuse(code: ReturnCode, reason: String) -> Refusal {
-    Refusal { code, reason }
+    Refusal { code, reason, scripted: false }
 }
 
 fn check(holds: bool, code: ReturnCode, reason: impl FnOnce() -> String) -> Result<(), Refusal> {

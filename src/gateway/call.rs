@@ -66,4 +66,7 @@ pub struct Refusal {
     pub code: super::ReturnCode,
     /// What was wrong, and what to write instead.
     pub reason: String,
+    /// A scenario wanted it: the request is not to blame.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub scripted: bool,
 }

@@ -35,7 +35,7 @@ impl Gateway {
         };
         let Some(position) = find(&self.ledger, merchant, tid, refid) else {
             let reason = format!("{merchant} has no transaction with this tid or refid");
-            return self.not_found(account, reason, record, now);
+            return self.not_found(account, (reason, false), record, now);
         };
         let phase = self.ledger.get_mut(position).and_then(|transaction| transaction.ask(now));
         let transaction = self.transaction(position);
@@ -48,12 +48,12 @@ impl Gateway {
         let mut answered = match phase.and_then(|phase| phase.refused.as_ref()) {
             Some(refused) if refused.retcode.0 == ReturnCode::TransactionNotFound => {
                 let reason = format!("scenario {}: not found yet", scenario.name);
-                self.not_found(account, reason, record, now)
+                self.not_found(account, (reason, true), record, now)
             }
             Some(refused) => {
                 let (code, table) = (refused.retcode.0, account.profile.codes);
                 let reason = format!("scenario {}: {}", scenario.name, code.meaning());
-                let refusal = Refusal { code, reason };
+                let refusal = Refusal { code, reason, scripted: true };
                 let statusmsg = refused.statusmsg.as_deref().filter(|_| account.profile.statusmsg);
                 let body = wire::refused(code, table, statusmsg, &self.ids.authkey(), &record.tid, &record.refid);
                 self.journal.add(now, Event::Call(Arc::new(record.refused(&refusal, table))));
@@ -84,8 +84,14 @@ impl Gateway {
         Answered { body, refusal: None, fault: None, ticket: None }
     }
 
-    fn not_found(&mut self, account: &Account, reason: String, record: CallRecord, now: Timestamp) -> Answered {
-        let refusal = Refusal { code: ReturnCode::TransactionNotFound, reason };
+    fn not_found(
+        &mut self,
+        account: &Account,
+        (reason, scripted): (String, bool),
+        record: CallRecord,
+        now: Timestamp,
+    ) -> Answered {
+        let refusal = Refusal { code: ReturnCode::TransactionNotFound, reason, scripted };
         let record = record.refused(&refusal, account.profile.codes);
         self.journal.add(now, Event::Call(Arc::new(record)));
         Answered { body: wire::not_found(), refusal: Some(refusal), fault: None, ticket: None }

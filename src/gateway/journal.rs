@@ -15,6 +15,7 @@ use super::kept_request::KeptRequest;
 use super::masking;
 use super::postback::Delivery;
 use super::return_code::{CodeTable, Grade};
+use super::run::Run;
 use super::tally::Tallies;
 use super::timestamp::Timestamp;
 use super::wire::Message;
@@ -195,6 +196,11 @@ impl CallRecord {
         }
     }
 
+    /// Returns the refid, or the tid if there is no refid: what a person knows the request by.
+    pub fn named(&self) -> &str {
+        if self.refid.is_empty() { &self.tid } else { &self.refid }
+    }
+
     /// How sure we are that KPay answers so: of the refusal's text, or of the scenario.
     pub fn grade(&self) -> Option<Grade> {
         let refused = self.refusal.as_ref().map(|refusal| refusal.code.grade());
@@ -254,6 +260,8 @@ pub struct Journal {
     tallies: Tallies,
     /// Counts restored states: a number means another entry in each.
     world: u64,
+    /// The record of the whole run, for whoever reports it.
+    run: Option<Box<Run>>,
 }
 
 /// How many bytes the journal may hold; the oldest entries go first.
@@ -263,6 +271,9 @@ impl Journal {
     /// Adds an entry.
     pub fn add(&mut self, at: Timestamp, event: Event) {
         self.tallies.count(&event);
+        if let Some(run) = &mut self.run {
+            run.add(&event);
+        }
         self.keep(Entry { number: self.last + 1, at, event });
     }
 
@@ -291,9 +302,9 @@ impl Journal {
         self.entries.drain(..count);
     }
 
-    /// An empty journal whose next entry is numbered on.
-    pub(super) fn numbered_on(before: &Journal) -> Journal {
-        Journal { last: before.last, world: before.world, ..Journal::default() }
+    /// An empty journal whose next entry is numbered on. It takes the record of the run over.
+    pub(super) fn numbered_on(before: &mut Journal) -> Journal {
+        Journal { last: before.last, world: before.world, run: before.run.take(), ..Journal::default() }
     }
 
     /// Returns a journal as it was saved. Its entries are in the order of their numbers.
@@ -304,9 +315,20 @@ impl Journal {
         journal
     }
 
-    /// Counts this journal, which was restored, after another one.
-    pub(super) fn become_next_world_of(&mut self, other: &Journal) {
+    /// Counts this journal, which was restored, after another one. It takes the record of the run over.
+    pub(super) fn become_next_world_of(&mut self, other: &mut Journal) {
         self.world = other.world + 1;
+        self.run = other.run.take();
+    }
+
+    /// Records the whole run from now on, over all resets and restored states.
+    pub(super) fn record_run(&mut self) {
+        self.run.get_or_insert_default();
+    }
+
+    /// Takes the record of the run out.
+    pub(super) fn take_run(&mut self) -> Option<Box<Run>> {
+        self.run.take()
     }
 
     /// The number of states that were restored before this one.

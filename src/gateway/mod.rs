@@ -27,6 +27,7 @@ pub mod profile;
 pub mod record;
 pub mod repertoire;
 pub mod return_code;
+pub mod run;
 pub mod scenario;
 mod settings;
 pub mod state;
@@ -58,9 +59,10 @@ use outbox::Outbox;
 use postback::Postback;
 use repertoire::Repertoire;
 pub use return_code::{Grade, ReturnCode};
+use run::Run;
 pub use settings::Settings;
 pub use timestamp::Timestamp;
-use wire::Message;
+use wire::{Message, Param};
 
 /// The gateway.
 #[derive(Debug)]
@@ -209,11 +211,21 @@ impl Gateway {
         });
     }
 
+    /// Records the whole run from now on, for a report: a reset does not empty it.
+    pub fn record_run(&mut self) {
+        self.journal.record_run();
+    }
+
+    /// Takes the record of the run out, which ends it.
+    pub fn take_run(&mut self) -> Option<Box<Run>> {
+        self.journal.take_run()
+    }
+
     /// Forgets everything, what was added at run time too; deliveries still under way belong to a world that is
     /// gone. Entries of the journal, postbacks and tickets are numbered on, so that whoever follows them misses
     /// nothing. Returns the gateway as it was: dropping it takes long when it has many payments.
     pub fn reset(&mut self, now: Timestamp) -> Gateway {
-        let mut journal = Journal::numbered_on(&self.journal);
+        let mut journal = Journal::numbered_on(&mut self.journal);
         journal.add(now, Event::Reset { merchant: None });
         let (outbox, postbacks, last_ticket) = (self.outbox.of_next_world(), self.postbacks, self.last_ticket);
         self.drop_tickets(None);
@@ -312,12 +324,16 @@ impl Gateway {
         let authkey = self.ids.authkey();
         let table = account.map_or(self.rules.profiles.default(), |account| &account.profile).codes;
         let body = wire::refused(refusal.code, table, None, &authkey, "", &refid);
+        let action = message.map_or(Action::Unknown, Message::action);
+        let tid =
+            message.filter(|_| action == Action::CheckStatus).and_then(|message| message.text(Param::Tid).ok()?);
         self.journal.add(
             now,
             Event::Call(Arc::new(CallRecord {
-                action: message.map_or(Action::Unknown, Message::action),
+                action,
                 merchant: account.map(|account| Arc::clone(&account.merchant.username)),
                 refid: refid.into(),
+                tid: tid.map(|tid| masking::text(&tid).as_ref().into()).unwrap_or_default(),
                 code: refusal.code.number(table).to_string().into(),
                 reply: refusal.code.reply(table).into(),
                 refusal: Some(refusal.clone()),

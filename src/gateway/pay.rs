@@ -178,7 +178,7 @@ impl Gateway {
 fn scripted_refusal(scenario: &Scenario, refused: &ScriptedRefusal) -> Refusal {
     let code = refused.retcode.0;
     let why = refused.statusmsg.as_deref().unwrap_or(code.meaning());
-    Refusal { code, reason: format!("scenario {}: {why}", scenario.name) }
+    Refusal { code, reason: format!("scenario {}: {why}", scenario.name), scripted: true }
 }
 
 fn payment_record(

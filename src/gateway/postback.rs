@@ -117,6 +117,11 @@ pub struct Answer {
 impl Answer {
     /// How much of an answer is read, in bytes.
     pub const LIMIT: usize = 64 * 1024;
+
+    /// Returns true if its status says that the postback was received.
+    fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
 }
 
 /// Why a postback got no answer. Each carries a sentence for the developer.
@@ -147,9 +152,11 @@ pub enum Failure {
 pub enum Verdict {
     /// The listener answered as the guide asks (D): `{tid, refid, reply: "OK"}`.
     Acknowledged,
-    /// Delivered, but answered otherwise; the sentence says how.
-    Flagged(String),
-    /// Not delivered.
+    /// The listener received it, and its response is another one; the sentence says how.
+    Unacknowledged(String),
+    /// The listener refused it: its status is no success.
+    Rejected(String),
+    /// It did not reach the listener.
     Failed(String),
 }
 
@@ -160,7 +167,8 @@ impl Delivery {
             Err(failure) => Verdict::Failed(failure.to_string()),
             Ok(answer) => match self.complaint(answer) {
                 None => Verdict::Acknowledged,
-                Some(why) => Verdict::Flagged(why),
+                Some(why) if answer.is_success() => Verdict::Unacknowledged(why),
+                Some(why) => Verdict::Rejected(why),
             },
         }
     }
@@ -170,7 +178,7 @@ impl Delivery {
         match &self.outcome {
             Err(Failure::BadTarget(_) | Failure::Stopped) => false,
             Err(_) => true,
-            Ok(answer) => !(200..300).contains(&answer.status),
+            Ok(answer) => !answer.is_success(),
         }
     }
 

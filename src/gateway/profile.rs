@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use super::method::Method;
-use super::return_code::CodeTable;
+use super::return_code::{CodeTable, ReturnCode};
 use super::timestamp::{Span, Timestamp};
 use super::values::excerpt;
 
@@ -48,6 +48,17 @@ pub struct Profile {
     pub momtransactionid: MomTransactionIdForm,
     /// `statusdesc` for each `statusid`.
     pub texts: BTreeMap<Box<str>, Arc<str>>,
+}
+
+impl Profile {
+    /// Returns true if a request can be refused with this code.
+    pub fn produces(&self, code: ReturnCode) -> bool {
+        match code {
+            ReturnCode::InvalidApiKey => self.key_required,
+            ReturnCode::AmountOutOfRange => !self.amount_limits.is_empty(),
+            _ => true,
+        }
+    }
 }
 
 /// The profiles that there are.

@@ -168,7 +168,7 @@ impl Gateway {
     /// dropping it takes long when it has many payments.
     pub fn replace(&mut self, mut next: Gateway) -> Gateway {
         next.outbox.become_next_world_of(&self.outbox);
-        next.journal.become_next_world_of(&self.journal);
+        next.journal.become_next_world_of(&mut self.journal);
         next.last_ticket = self.last_ticket;
         // Nobody waits for a response of the world that goes.
         self.drop_tickets(None);

@@ -59,34 +59,7 @@ impl Tallies {
         if !self.0.contains_key(merchant) {
             self.0.insert(merchant.into(), Tally::default());
         }
-        let tally = self.0.get_mut(merchant).expect("it was put there");
-        match event {
-            Event::Call(call) => {
-                match (&call.refusal, call.action) {
-                    (Some(refusal), _) => *tally.refused.entry(refusal.code).or_default() += 1,
-                    (None, Action::Pay) => tally.accepted += 1,
-                    (None, _) => tally.checked += 1,
-                }
-                if let Some(decision) = &call.decision {
-                    match tally.scenarios.get_mut(&decision.scenario) {
-                        Some(count) => *count += 1,
-                        None => drop(tally.scenarios.insert(decision.scenario.clone(), 1)),
-                    }
-                }
-            }
-            Event::Delivery(delivery) => {
-                let kind = match delivery.verdict() {
-                    Verdict::Acknowledged => DeliveryKind::Acknowledged,
-                    Verdict::Flagged(_) => DeliveryKind::Flagged,
-                    Verdict::Failed(_) => DeliveryKind::Failed,
-                };
-                *tally.deliveries.entry(kind).or_default() += 1;
-                if delivery.postback.attempt > 1 {
-                    *tally.deliveries.entry(DeliveryKind::Repeated).or_default() += 1;
-                }
-            }
-            _ => {}
-        }
+        self.0.get_mut(merchant).expect("it was put there").count(event);
     }
 
     /// The counts of one merchant, or of all together.
@@ -133,6 +106,37 @@ impl Tallies {
 }
 
 impl Tally {
+    /// Counts a call or a delivery.
+    pub(super) fn count(&mut self, event: &Event) {
+        match event {
+            Event::Call(call) => {
+                match (&call.refusal, call.action) {
+                    (Some(refusal), _) => *self.refused.entry(refusal.code).or_default() += 1,
+                    (None, Action::Pay) => self.accepted += 1,
+                    (None, _) => self.checked += 1,
+                }
+                if let Some(decision) = &call.decision {
+                    match self.scenarios.get_mut(&decision.scenario) {
+                        Some(count) => *count += 1,
+                        None => drop(self.scenarios.insert(decision.scenario.clone(), 1)),
+                    }
+                }
+            }
+            Event::Delivery(delivery) => {
+                let kind = match delivery.verdict() {
+                    Verdict::Acknowledged => DeliveryKind::Acknowledged,
+                    Verdict::Unacknowledged(_) | Verdict::Rejected(_) => DeliveryKind::Flagged,
+                    Verdict::Failed(_) => DeliveryKind::Failed,
+                };
+                *self.deliveries.entry(kind).or_default() += 1;
+                if delivery.postback.attempt > 1 {
+                    *self.deliveries.entry(DeliveryKind::Repeated).or_default() += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn add(&mut self, other: &Tally) {
         self.accepted += other.accepted;
         self.checked += other.checked;

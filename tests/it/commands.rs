@@ -171,9 +171,9 @@ async fn a_probe_tells_what_is_wrong_with_each_answer_of_a_listener() {
     let bad =
         crate::receiver::Receiver::answering(|_| "HTTP/1.1 415 Unsupported\r\nContent-Length: 0\r\n\r\n".into()).await;
     let (code, out, _) = probe(vec![bad.url("/"), "--profile".into(), "observed".into()]).await;
-    assert!(code == 1 && out.matches("415  flagged: answered 415").count() == 6, "{out}");
+    assert!(code == 1 && out.matches("415  undelivered: answered 415").count() == 6, "{out}");
     let (code, out, _) = probe(vec!["http://127.0.0.1:1/".into()]).await;
-    assert!(code == 1 && out.contains("-  failed: could not connect"), "{out}");
+    assert!(code == 1 && out.contains("-  undelivered: could not connect"), "{out}");
     let (code, _, error) = probe(vec![" ".into()]).await;
     assert!(code == 2 && error.contains("returl"), "{error}");
     assert_eq!(terminal.run(&["healthcheck"]).await.0, 0);

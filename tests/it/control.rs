@@ -88,6 +88,8 @@ async fn lists_are_filtered_and_paged() {
         assert_eq!(refids(&get(&running, &format!("transactions?{filter}")).await).len(), expected, "{filter}");
     }
     assert_eq!(get(&running, "deliveries?verdict=failed&limit=1").await["deliveries"].as_array().unwrap().len(), 1);
+    assert_eq!(get(&running, "deliveries?verdict=undelivered").await["deliveries"].as_array().unwrap().len(), 5);
+    assert_eq!(get(&running, "deliveries?verdict=unacknowledged").await["deliveries"].as_array().unwrap().len(), 0);
     let journal = get(&running, "journal?after=2&limit=2").await;
     assert_eq!((&journal["after"], &journal["evicted"]), (&json!(4), &json!(0)));
 }

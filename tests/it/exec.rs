@@ -38,7 +38,7 @@ fn a_command_with_kpays_address_in_it_meets_the_sandbox_and_its_code_comes_back(
         run(home.path(), &[], &["sh", "-c", "echo \"$KPAY_URL $KPAY_USERNAME $KPAY_ENVIRONMENT\"; exit 3"]);
     assert_eq!(code, 3);
     assert!(out.starts_with("https://127.0.0.1:") && out.ends_with(" your_username sandbox\n"), "{out}");
-    assert!(said.contains("calls: 0, refused: 0"), "{said}");
+    assert!(said.contains("requests: 0, refused: 0"), "{said}");
     assert_eq!(run(home.path(), &[], &["no-such-command"]).0, 127);
     assert_eq!(run(home.path(), &[], &["sh", "-c", "kill -9 $$"]).0, 137);
     assert_eq!(run(home.path(), &[], &[]).0, 2);
@@ -61,28 +61,84 @@ fn a_run_reports_what_was_refused_and_flagged_and_gates_fail_on_it() {
     let live = CALL.replace("pay.esicia.com", "pay.esicia.rw");
     let (code, _, said) = run(home.path(), &[], &["sh", "-c", &live]);
     assert_eq!(code, 0);
-    assert!(said.contains("1 call to pay.esicia.rw, where money is real, ended in the sandbox instead"), "{said}");
+    assert!(said.contains("1 request to pay.esicia.rw, where money is real, ended in the sandbox instead"), "{said}");
     assert!(!run(home.path(), &["--protect-live=false"], &["sh", "-c", &live]).2.contains("money is real"));
 
     let (code, _, said) = run(home.path(), &["--report"], &["sh", "-c", CALL]);
     assert!(
-        code == 0 && said.contains("calls: 1, refused: 1") && said.contains("no transaction with this tid"),
+        code == 0 && said.contains("requests: 1, refused: 1") && said.contains("no transaction with this tid"),
         "{said}"
     );
     let (code, _, said) =
         run(home.path(), &["--fail-on", "refused,flagged,unmet", "--junit", "kpay.xml"], &["sh", "-c", CALL]);
     assert_eq!(code, 5, "{said}");
     assert!(
-        said.contains("--fail-on refused: 1 refused call\n") && said.contains("--fail-on unmet: 16 unmet return codes")
+        said.contains("--fail-on refused: 1 refused request\n")
+            && said.contains("--fail-on unmet: 14 of 15 not covered: 0")
     );
     assert!(!said.contains("--fail-on flagged"));
     let xml = fs::read_to_string(home.path().join("kpay.xml")).unwrap();
     assert!(
-        xml.contains("tests=\"17\" failures=\"17\"") && xml.contains("<failure>611 TRANSACTION_NOT_FOUND"),
+        xml.contains("tests=\"15\" failures=\"15\"") && xml.contains("<failure>611 TRANSACTION_NOT_FOUND"),
         "{xml}"
     );
     let (code, _, _) = run(home.path(), &["--fail-on", "flagged", "--junit", "no/such/folder.xml"], &["true"]);
     assert_eq!(code, 2);
+}
+
+/// A request of the control API, as a test suite makes it.
+const RESET: &str = r#"curl --silent --fail --output - -X POST "$KPAY_SANDBOX_CONTROL/__sandbox/api/reset""#;
+
+#[test]
+fn neither_reset_nor_a_fresh_merchant_empties_the_report() {
+    let home = tempfile::tempdir().unwrap();
+    let script = format!("{CALL}; {RESET}; {CALL}; {RESET}?merchant=your_username");
+    let (code, _, said) = run(home.path(), &["--fail-on", "refused"], &["sh", "-c", &script]);
+    assert_eq!(code, 5, "{said}");
+    assert!(
+        said.contains("requests: 2, refused: 2") && said.contains("--fail-on refused: 2 refused requests"),
+        "{said}"
+    );
+    assert!(said.contains("  checkstatus none and 1 more: 611"), "equal causes are one line: {said}");
+}
+
+#[test]
+fn required_codes_and_scenarios_are_a_gate_that_can_pass() {
+    let home = tempfile::tempdir().unwrap();
+    let unknown = CALL.replace("your_username:", "nobody:");
+    let script = format!("{CALL}; {unknown}");
+    let require = |list: &str| run(home.path(), &["--require", list], &["sh", "-c", &script]);
+    assert_eq!(require("611,600").0, 0);
+    let (code, _, said) = require("611,606,decline");
+    assert_eq!(code, 5, "{said}");
+    assert!(said.contains("--fail-on unmet: 2 of 3 not covered: 606, decline\n"), "{said}");
+    for (wrong, told) in [
+        ("699", "profile documented has no such return code. Write one of 0, 500, 401"),
+        ("declin", "Did you mean \"decline\"?"),
+        ("approve-at-third-try", "Write those: decline,decline,approve"),
+    ] {
+        let (code, out, said) = require(wrong);
+        assert!(code == 2 && out.is_empty() && said.contains(told), "{wrong}: {code} {said}");
+    }
+}
+
+#[test]
+fn a_request_to_the_live_host_is_a_failure_if_wanted() {
+    let home = tempfile::tempdir().unwrap();
+    let live = CALL.replace("pay.esicia.com", "pay.esicia.rw");
+    let (code, _, said) = run(home.path(), &["--fail-on", "live"], &["sh", "-c", &live]);
+    assert_eq!(code, 5, "{said}");
+    assert!(said.contains("--fail-on live: 1 request to pay.esicia.rw, where money is real"), "{said}");
+    assert_eq!(run(home.path(), &["--fail-on", "live"], &["sh", "-c", CALL]).0, 0);
+}
+
+#[test]
+fn open_is_suggested_when_every_refusal_is_for_an_unknown_user() {
+    let home = tempfile::tempdir().unwrap();
+    let unknown = CALL.replace("your_username:", "nobody:");
+    let said = |script: &str| run(home.path(), &["--report"], &["sh", "-c", script]).2;
+    assert!(said(&unknown).contains("Run exec with --open"), "{}", said(&unknown));
+    assert!(!said(&format!("{unknown}; {CALL}")).contains("--open, which"));
 }
 
 #[test]

@@ -31,6 +31,7 @@ mod precedence;
 mod program;
 mod proxy;
 mod readme;
+mod run;
 mod scenarios;
 mod security;
 mod state;

@@ -336,7 +336,7 @@ fn a_listeners_response_is_kept_without_secrets_and_judged_as_it_came() {
                 delivery
             });
             let delivery = core.gateway.journal().deliveries().next().expect("it was delivered");
-            assert_eq!(matches!(delivery.verdict(), Verdict::Flagged(_)), flagged, "{body}");
+            assert_eq!(matches!(delivery.verdict(), Verdict::Unacknowledged(_)), flagged, "{body}");
             let headers = &delivery.outcome.as_ref().unwrap().headers;
             assert_eq!(headers.last().unwrap().1, "application/json; charset=utf-8");
             assert_masked(&kept(&core), &body);

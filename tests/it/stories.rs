@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use kpay_sandbox::gateway::journal::Event;
-use kpay_sandbox::gateway::postback::Verdict;
+use kpay_sandbox::gateway::postback::{Delivery, Failure, Verdict};
+use kpay_sandbox::view;
 use serde_json::{Value, json};
 
 use crate::core::{Core, acknowledge, answered, good_pay};
@@ -129,7 +130,7 @@ fn a_failed_postback_is_tried_again_as_often_as_allowed() {
 }
 
 #[test]
-fn an_answer_that_is_not_the_guides_is_flagged_in_words() {
+fn another_response_than_the_guides_is_flagged_and_the_outcome_tells_whether_it_was_received() {
     let mut core = Core::new("documented");
     core.pay(|_| {});
     let (_, postback) = core.advance(SECOND).remove(0);
@@ -142,11 +143,14 @@ fn an_answer_that_is_not_the_guides_is_flagged_in_words() {
         (500, "", "500"),
         (302, "", "redirects"),
     ] {
-        let Verdict::Flagged(why) = answered(&postback, status, body).verdict() else {
-            panic!("{status} {body} is not flagged")
-        };
-        assert!(why.contains(word), "{why}");
+        let judged = view::judged(&answered(&postback, status, body));
+        let outcome = if status == 200 { "unacknowledged" } else { "undelivered" };
+        assert_eq!((judged.verdict, judged.outcome), ("flagged", outcome), "{status} {body}");
+        assert!(judged.reason.is_some_and(|why| why.contains(word)), "{status} {body}");
     }
+    let lost = Delivery { outcome: Err(Failure::Unreachable("refused".into())), ..acknowledge(&postback) };
+    let judged = view::judged(&lost);
+    assert_eq!((judged.verdict, judged.outcome), ("failed", "undelivered"));
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(super) async fn list(surfaces: &Surfaces, request: &Request) -> Outcome {
         && !view::VERDICTS.contains(&verdict)
     {
         let message = format!("verdict: there is no '{}'", excerpt(verdict));
-        return Err(Problem::unusable(message, "write acknowledged, flagged or failed"));
+        return Err(Problem::unusable(message, format!("write one of {}", view::VERDICTS.join(", "))));
     }
     let as_har = match query.get("as") {
         None => false,
@@ -43,7 +43,10 @@ pub(super) async fn list(surfaces: &Surfaces, request: &Request) -> Outcome {
             && same("refid", &postback.refid)
             && same("merchant", &postback.merchant)
             && before.is_none_or(|before| postback.number < before)
-            && query.get("verdict").is_none_or(|wanted| wanted == view::verdict(delivery).0)
+            && query.get("verdict").is_none_or(|wanted| {
+                let judged = view::judged(delivery);
+                wanted == judged.verdict || wanted == judged.outcome
+            })
     };
     let mut turn = surfaces.work.begin();
     let (mut listing, mut next_before, mut last) = (Listing::default(), None, None);

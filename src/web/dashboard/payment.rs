@@ -181,17 +181,18 @@ fn show_call(moment: &mut Moment, call: &CallRecord) {
 
 fn show_delivery(moment: &mut Moment, delivery: &Delivery) {
     let postback = &delivery.postback;
-    let (verdict, why) = view::verdict(delivery);
+    let judged = view::judged(delivery);
     let target = view::target(delivery);
     moment.delivery = Some(postback.number);
-    moment.tone = match verdict {
+    moment.tone = match judged.outcome {
         "acknowledged" => "good",
-        "flagged" => "warn",
+        "unacknowledged" => "warn",
         _ => "bad",
     };
     let attempt = if postback.attempt > 1 { format!(", attempt {}", postback.attempt) } else { String::new() };
-    moment.title = format!("Postback {}{attempt}: {verdict} in {} ms", postback.number, delivery.took.as_millis());
-    moment.words = match (why, &delivery.outcome) {
+    moment.title =
+        format!("Postback {}{attempt}: {} in {} ms", postback.number, judged.outcome, delivery.took.as_millis());
+    moment.words = match (judged.reason, &delivery.outcome) {
         (Some(why), Ok(_)) => format!("Your listener {why}."),
         (Some(why), Err(_)) => format!("It did not arrive: {why}."),
         (None, _) => "Your listener answered as the guide asks.".into(),
