@@ -1,33 +1,32 @@
 //! The HTTP proxy on the same port: `CONNECT` to KPay's own hosts ends in the sandbox, to any other it is a tunnel. So an
-//! integration with KPay's address in its source needs no more than `HTTPS_PROXY`.
+//! integration with KPay's address in its source needs no more than `HTTPS_PROXY`. Requests for plain HTTP, with a whole
+//! address, are forwarded by `server/forward.rs`.
+
+mod carry;
 
 use std::io;
-use std::net::IpAddr;
-use std::pin::Pin;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
+use http::StatusCode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::gateway::run::LIVE_HOST;
 use crate::gateway::values::excerpt;
+use carry::carry;
+pub(crate) use carry::{Watched, end_when_idle};
 
 /// KPay's hosts, live and sandbox (D): a test must never reach real money, so both end here.
 pub const KPAY_HOSTS: [&str; 2] = [LIVE_HOST, "pay.esicia.com"];
 
-/// Returns true if a name is one of KPay's hosts, however it is written.
+/// Returns true if a name is one of KPay's hosts, also with capital letters and a dot at its end.
 pub fn is_kpay(host: &str) -> bool {
-    KPAY_HOSTS.iter().any(|kpay| is_host(host, kpay))
-}
-
-/// Returns true if a name is a host's: letters may be capitals, and a dot may stand at the end.
-pub fn is_host(name: &str, host: &str) -> bool {
-    name.strip_suffix('.').unwrap_or(name).eq_ignore_ascii_case(host)
+    let name = host.strip_suffix('.').unwrap_or(host);
+    KPAY_HOSTS.iter().any(|kpay| name.eq_ignore_ascii_case(kpay))
 }
 
 /// How long the request for a tunnel, and its connection, may take.
@@ -37,23 +36,34 @@ const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection Established\r\n\r\n";
 /// How long a request for a tunnel may be, in bytes.
 const HEAD_LIMIT: usize = 16 * 1024;
 
-/// How many tunnels to elsewhere may be open at once.
+/// How many connections to elsewhere may be open at once.
 const TUNNELS: usize = 1000;
-/// How often tunnels are looked at; one on which nothing moved between two looks is ended.
-const IDLE_LOOK: Duration = Duration::from_secs(300);
+/// How often connections to elsewhere are looked at; one on which nothing moved between two looks is ended.
+pub(crate) const IDLE_LOOK: Duration = Duration::from_secs(300);
 /// How much of what follows a refused request is read and dropped, and for how long: with unread bytes, the system would
 /// reset the connection, and the client could lose the response.
 const LINGER: (u64, Duration) = (1024 * 1024, Duration::from_secs(1));
 /// The answer to a second request for a tunnel.
 const SECOND: &str = "only one CONNECT per connection: this connection is a tunnel already. Open a new connection";
 
-/// Who may have tunnels to elsewhere, and how many.
+/// Who may have connections to elsewhere, and how many.
 #[derive(Debug, Clone)]
 pub struct Proxy {
     /// Nobody may.
     offline: bool,
-    /// One permit for each further tunnel.
+    /// The addresses on which the sandbox listens.
+    own: Arc<[SocketAddr]>,
+    /// One permit for each further connection.
     tunnels: Arc<Semaphore>,
+}
+
+/// A connection to elsewhere.
+#[derive(Debug)]
+pub struct Elsewhere {
+    /// The connection.
+    pub stream: TcpStream,
+    /// It counts until this is dropped.
+    _permit: OwnedSemaphorePermit,
 }
 
 /// What has become of a request for a tunnel.
@@ -71,7 +81,7 @@ pub struct Refusal {
     /// The sentence for the developer.
     pub why: String,
     /// The status to answer with; a request that broke off gets no answer.
-    status: Option<&'static str>,
+    pub status: Option<StatusCode>,
 }
 
 impl Refusal {
@@ -93,9 +103,10 @@ impl Refusal {
 }
 
 impl Proxy {
-    /// Returns a proxy without tunnels. With `offline`, it makes none to elsewhere.
-    pub fn new(offline: bool) -> Proxy {
-        Proxy { offline, tunnels: Arc::new(Semaphore::new(TUNNELS)) }
+    /// Returns a proxy without connections, of a sandbox that listens on these addresses. With `offline`, it makes none to
+    /// elsewhere.
+    pub fn new(offline: bool, own: &[SocketAddr]) -> Proxy {
+        Proxy { offline, own: own.into(), tunnels: Arc::new(Semaphore::new(TUNNELS)) }
     }
 
     /// Serves a connection that begins with `CONNECT`.
@@ -108,41 +119,61 @@ impl Proxy {
             let accepted = stream.write_all(ESTABLISHED).await;
             return accepted.map_or_else(|error| broken_off(error.to_string()), |()| Asked::Here);
         }
-        if self.offline {
-            let why = format!("{host}:{port} is not KPay's, and --offline lets nobody go elsewhere");
-            return refuse("403 Forbidden", why);
-        }
-        if !peer.is_loopback() {
-            let why =
-                format!("{host}:{port} is not KPay's, and only this machine may go elsewhere through the sandbox");
-            return refuse("403 Forbidden", why);
-        }
-        let Ok(_permit) = self.tunnels.try_acquire() else {
-            let why = format!("{host}:{port}: {TUNNELS} tunnels are open already. Close some of them");
-            return refuse("503 Service Unavailable", why);
-        };
-        let mut there = match timeout(PATIENCE, TcpStream::connect((&*host, port))).await {
-            Ok(Ok(there)) => there,
-            Ok(Err(error)) => return refuse("502 Bad Gateway", format!("{host}:{port}: {error}")),
-            Err(_) => {
-                let why = format!("{host}:{port}: no connection within {PATIENCE:?}");
-                return refuse("504 Gateway Timeout", why);
-            }
+        let mut there = match self.connect_elsewhere(&host, port, peer).await {
+            Ok(there) => there,
+            Err(refusal) => return Asked::Done(Err(refusal)),
         };
         if stream.write_all(ESTABLISHED).await.is_ok() {
             // How a tunnel ends is the affair of those at its ends.
             tokio::select! {
-                () = carry(stream, &mut there, || tokio::time::sleep(IDLE_LOOK)) => {}
+                () = carry(stream, &mut there.stream, || tokio::time::sleep(IDLE_LOOK)) => {}
                 _ = stop.wait_for(|stop| *stop) => {}
             }
         }
         Asked::Done(Ok(()))
     }
 
+    /// Connects to another host than KPay's for a program on this machine.
+    pub async fn connect_elsewhere(&self, host: &str, port: u16, peer: IpAddr) -> Result<Elsewhere, Refusal> {
+        if self.offline {
+            let why = format!("{host}:{port} is not KPay's, and --offline lets nobody go elsewhere");
+            return Err(refusal(StatusCode::FORBIDDEN, why));
+        }
+        if !peer.is_loopback() {
+            let why =
+                format!("{host}:{port} is not KPay's, and only this machine may go elsewhere through the sandbox");
+            return Err(refusal(StatusCode::FORBIDDEN, why));
+        }
+        let Ok(permit) = Arc::clone(&self.tunnels).try_acquire_owned() else {
+            let why = format!("{host}:{port}: {TUNNELS} connections are open already. Close some of them");
+            return Err(refusal(StatusCode::SERVICE_UNAVAILABLE, why));
+        };
+        match timeout(PATIENCE, TcpStream::connect((host, port))).await {
+            Ok(Ok(stream)) => Ok(Elsewhere { stream, _permit: permit }),
+            Ok(Err(error)) => Err(refusal(StatusCode::BAD_GATEWAY, format!("{host}:{port}: {error}"))),
+            Err(_) => {
+                let why = format!("{host}:{port}: no connection within {PATIENCE:?}");
+                Err(refusal(StatusCode::GATEWAY_TIMEOUT, why))
+            }
+        }
+    }
+
+    /// Returns true if the sandbox listens at this port of an address, or of `localhost` and other names of it.
+    pub fn is_own(&self, address: Option<IpAddr>, port: u16) -> bool {
+        self.own.iter().filter(|own| own.port() == port).any(|own| {
+            let (own, usual) = (own.ip(), [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()]);
+            match address {
+                Some(address) => own == address || (own.is_unspecified() && address.is_loopback()),
+                // An `exec` also listens on a loopback address of its own, to which no such name leads.
+                None => usual.contains(&own) || !own.is_loopback(),
+            }
+        })
+    }
+
     /// Refuses a second `CONNECT`, which came inside of the tunnel that the first one made.
     pub async fn refuse_second(&self, stream: &mut TcpStream) -> Asked {
         match requested(stream).await {
-            Ok(_) => refuse("400 Bad Request", SECOND),
+            Ok(_) => refuse(StatusCode::BAD_REQUEST, SECOND),
             Err(done) => done,
         }
     }
@@ -153,69 +184,15 @@ async fn requested(stream: &mut TcpStream) -> Result<(String, u16), Asked> {
     match timeout(PATIENCE, read_head(stream)).await {
         Ok(Ok(Some(head))) => match target(&head) {
             Ok(target) => Ok(target),
-            Err(why) => Err(refuse("400 Bad Request", why)),
+            Err(why) => Err(refuse(StatusCode::BAD_REQUEST, why)),
         },
         Ok(Ok(None)) => {
             let why =
                 format!("the head of this CONNECT is longer than {HEAD_LIMIT} bytes. Send fewer or shorter headers");
-            Err(refuse("431 Request Header Fields Too Large", why))
+            Err(refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, why))
         }
         Ok(Err(error)) => Err(broken_off(format!("a request for a tunnel broke off: {error}"))),
         Err(_) => Err(broken_off(format!("a request for a tunnel was not finished within {PATIENCE:?}"))),
-    }
-}
-
-/// Carries bytes both ways until both sides have ended, one breaks, or nothing moves between two looks. `next_look` returns
-/// the wait for the next one.
-async fn carry<Wait: Future<Output = ()>>(
-    here: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    there: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    next_look: impl Fn() -> Wait,
-) {
-    let moved = AtomicBool::new(false);
-    let (mut here, mut there) = (Watched { stream: here, moved: &moved }, Watched { stream: there, moved: &moved });
-    let idle = async {
-        loop {
-            next_look().await;
-            if !moved.swap(false, Ordering::Relaxed) {
-                return;
-            }
-        }
-    };
-    tokio::select! {
-        _ = copy_bidirectional(&mut here, &mut there) => {}
-        () = idle => {}
-    }
-}
-
-/// One end of a tunnel, which notes each write that succeeds.
-struct Watched<'a, S> {
-    stream: &'a mut S,
-    moved: &'a AtomicBool,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<'_, S> {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.get_mut().stream).poll_read(context, into)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<'_, S> {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = Pin::new(&mut *this.stream).poll_write(context, from);
-        if written.is_ready() {
-            this.moved.store(true, Ordering::Relaxed);
-        }
-        written
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.get_mut().stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.get_mut().stream).poll_shutdown(context)
     }
 }
 
@@ -262,8 +239,12 @@ fn target(head: &[u8]) -> Result<(String, u16), String> {
     if sound { Ok((host.to_owned(), port)) } else { Err(wrong()) }
 }
 
-fn refuse(status: &'static str, why: impl Into<String>) -> Asked {
-    Asked::Done(Err(Refusal { why: why.into(), status: Some(status) }))
+fn refuse(status: StatusCode, why: impl Into<String>) -> Asked {
+    Asked::Done(Err(refusal(status, why)))
+}
+
+fn refusal(status: StatusCode, why: impl Into<String>) -> Refusal {
+    Refusal { why: why.into(), status: Some(status) }
 }
 
 fn broken_off(why: String) -> Asked {
@@ -272,48 +253,7 @@ fn broken_off(why: String) -> Asked {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
-
-    use tokio::io::duplex;
-    use tokio::sync::Notify;
-
     use super::*;
-
-    #[tokio::test]
-    async fn a_tunnel_is_ended_when_nothing_moves_between_two_looks() {
-        let ((mut client, mut here), (mut there, mut server)) = (duplex(64), duplex(64));
-        let (look, looked) = (Notify::new(), AtomicUsize::new(0));
-        let next_look = || {
-            looked.fetch_add(1, Ordering::Relaxed);
-            look.notified()
-        };
-        let mut carrying = Box::pin(carry(&mut here, &mut there, next_look));
-        let talk = async {
-            let mut byte = [0];
-            // A byte in one direction before the first look, in the other before the second.
-            client.write_all(b"x").await.unwrap();
-            server.read_exact(&mut byte).await.unwrap();
-            look.notify_one();
-            while looked.load(Ordering::Relaxed) < 2 {
-                tokio::task::yield_now().await;
-            }
-            server.write_all(b"y").await.unwrap();
-            client.read_exact(&mut byte).await.unwrap();
-            look.notify_one();
-            while looked.load(Ordering::Relaxed) < 3 {
-                tokio::task::yield_now().await;
-            }
-        };
-        let ended = async {
-            tokio::select! {
-                () = talk => {}
-                () = &mut carrying => panic!("a tunnel that is used was ended"),
-            }
-            look.notify_one();
-            carrying.await;
-        };
-        timeout(PATIENCE, ended).await.expect("a tunnel without a byte since the last look is ended");
-    }
 
     #[test]
     fn a_request_for_a_tunnel_names_a_host_and_a_port() {

@@ -166,7 +166,7 @@ impl Sandbox {
             default_host: facts.url.trim_start_matches("https://").to_owned(),
             home: home(&facts),
             redirect: config.redirect,
-            proxy: Proxy::new(config.offline),
+            proxy: Proxy::new(config.offline, &facts.addresses),
         });
         let state = state.map(|file| (file, surfaces.info.clone()));
         if let Some((file, info)) = &state {

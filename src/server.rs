@@ -1,6 +1,7 @@
 //! Accept, one byte to tell TLS from plain, TLS, hyper, graceful end. hyper's types become ours here.
 
 mod body;
+mod forward;
 mod head;
 mod requests;
 
@@ -30,6 +31,7 @@ use crate::log::say;
 use crate::outgoing::{Line, Outgoing, Patience, Reset};
 use crate::proxy::Asked;
 use crate::web::{Body, Reading, Reply, Request, Sending, Surfaces};
+use head::Otherwise;
 use requests::Connections;
 pub(crate) use requests::{Looks, UnderWay};
 
@@ -245,7 +247,11 @@ fn answer(
                 let (upload, feeding) = body::stream(&head.headers, version, incoming, limit);
                 (Ok(Body::Streamed(upload)), Some(feeding))
             }
-            Err(reply) => (Err(reply), None),
+            Err(Otherwise::Answered(reply)) => (Err(reply), None),
+            Err(Otherwise::Forwarded(host, port)) => {
+                let answered = Box::pin(forwarded(&surfaces, (head, incoming), (host, port), peer, &reset)).await;
+                return Ok(answered.map(|body| body.holding(under_way)));
+            }
         };
         // hyper drops this future when the client hangs up: whatever must finish is spawned further in.
         let (reply, is_last, mut headers) = match body {
@@ -268,6 +274,28 @@ fn answer(
         headers.clear();
         let response = respond(reply, is_head, &reset, headers)?.map(|body| body.holding(under_way));
         Ok(if is_last { closing(response, version, &reset) } else { response })
+    }
+}
+
+/// Returns the response of another host, or why there is none.
+async fn forwarded(
+    surfaces: &Surfaces,
+    request: (http::request::Parts, Incoming),
+    to: (String, u16),
+    peer: IpAddr,
+    reset: &Reset,
+) -> Answer {
+    let version = request.0.version;
+    match forward::forward(&surfaces.proxy, request, to, peer, surfaces.stop.clone()).await {
+        Ok(answer) => answer,
+        Err(refusal) => {
+            let status = refusal.status.unwrap_or(StatusCode::BAD_GATEWAY);
+            surfaces.connection_failed(peer, refusal.why.clone());
+            let mut answer = Answer::new(Outgoing::whole(format!("kpay-sandbox: {}\n", refusal.why).into()));
+            *answer.status_mut() = status;
+            answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+            closing(answer, version, reset)
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! CA for each language, and the proxy. Used by `exec`, which sets it, and by `env`, which prints it.
 
 mod format;
+mod no_proxy;
 mod truststore;
 
 use std::fs;
@@ -79,18 +80,23 @@ impl Surroundings {
         );
         if self.intercept {
             let (host, port) = self.address.rsplit_once(':').unwrap_or((&self.address, "443"));
-            java = format!("{java} -Dhttps.proxyHost={host} -Dhttps.proxyPort={port}");
+            java = ["https", "http"]
+                .iter()
+                .fold(java, |java, scheme| format!("{java} -D{scheme}.proxyHost={host} -D{scheme}.proxyPort={port}"));
         }
         variables.push(("JAVA_TOOL_OPTIONS", with("JAVA_TOOL_OPTIONS", java, " ")));
         if self.intercept {
             let proxy = format!("http://{}", self.address);
-            let no_proxy = "localhost,127.0.0.1,::1".to_owned();
+            // Some programs read one of the two, some the other.
+            let no_proxy = no_proxy::without_kpay(["NO_PROXY", "no_proxy"].into_iter().filter_map(&before));
             let node = format!("--require \"{}\"", tools.join("intercept.cjs").display());
             variables.extend([
                 ("HTTPS_PROXY", proxy.clone()),
-                ("https_proxy", proxy),
-                ("NO_PROXY", with("NO_PROXY", no_proxy.clone(), ",")),
-                ("no_proxy", with("no_proxy", no_proxy, ",")),
+                ("https_proxy", proxy.clone()),
+                ("HTTP_PROXY", proxy.clone()),
+                ("http_proxy", proxy),
+                ("NO_PROXY", no_proxy.clone()),
+                ("no_proxy", no_proxy),
                 ("NODE_USE_ENV_PROXY", "1".into()),
                 ("NODE_OPTIONS", with("NODE_OPTIONS", node, " ")),
                 ("KPAY_SANDBOX_INTERCEPT", self.address.clone()),

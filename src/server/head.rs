@@ -10,28 +10,47 @@ use http::{HeaderValue, Method, Version};
 use super::HEADER_LIMIT;
 use crate::web::{Reading, Reply, Surfaces};
 
-/// Returns how the body is to be read, or what to answer instead.
-pub(super) fn check(surfaces: &Surfaces, head: &mut Parts, peer: IpAddr) -> Result<Reading, Reply> {
+/// What becomes of a request whose body is not for the sandbox.
+pub(super) enum Otherwise {
+    /// This is the answer.
+    Answered(Reply),
+    /// It is forwarded to this host and port: the client takes the sandbox for its proxy.
+    Forwarded(String, u16),
+}
+
+impl From<Reply> for Otherwise {
+    fn from(reply: Reply) -> Otherwise {
+        Otherwise::Answered(reply)
+    }
+}
+
+/// Returns how the body is to be read, or what becomes of the request instead.
+pub(super) fn check(surfaces: &Surfaces, head: &mut Parts, peer: IpAddr) -> Result<Reading, Otherwise> {
     if head.method == Method::CONNECT {
         let sentence = "CONNECT is only possible as the first request of a connection, and not inside TLS";
         surfaces.connection_failed(peer, sentence.to_owned());
         let allowed = "GET, HEAD, POST, PUT, DELETE";
-        return Err(Reply::problem(405, sentence).with("Allow", allowed));
+        return Err(Reply::problem(405, sentence).with("Allow", allowed).into());
     }
     check_host(head).map_err(|sentence| Reply::problem(400, &sentence))?;
-    // The form in which a proxy is asked for plain HTTP; only what is the sandbox's own can be had so.
-    if head.version < Version::HTTP_2
-        && let Some(host) = head.uri.host()
-        && !surfaces.serves(host)
-    {
-        let sentence = format!(
-            "{host} is not KPay's: this proxy carries other hosts by HTTPS (CONNECT) only, so set HTTPS_PROXY and not HTTP_PROXY"
-        );
-        return Err(Reply::problem(502, &sentence));
-    }
     // hyper bounds its buffer, which a head that arrives quickly can outgrow: the limit itself is kept here.
     if head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>() > HEADER_LIMIT {
-        return Err(Reply::problem(431, &format!("the headers are larger than {HEADER_LIMIT} bytes")));
+        return Err(Reply::problem(431, &format!("the headers are larger than {HEADER_LIMIT} bytes")).into());
+    }
+    // The form in which a proxy is asked for plain HTTP.
+    if head.version < Version::HTTP_2
+        && let Some(host) = head.uri.host()
+    {
+        let is_secure = head.uri.scheme_str() == Some("https");
+        let port = head.uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+        if !surfaces.serves(host, port) {
+            let host = host.trim_matches(['[', ']']).to_owned();
+            if !is_secure {
+                return Err(Otherwise::Forwarded(host, port));
+            }
+            let sentence = format!("{host} is not KPay's: for HTTPS to other hosts, ask this proxy with CONNECT");
+            return Err(Reply::problem(502, &sentence).into());
+        }
     }
     Ok(surfaces.reading(&head.method, head.uri.path(), &head.headers))
 }

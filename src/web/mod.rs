@@ -16,7 +16,7 @@ use http::{HeaderMap, Method, Uri};
 use tokio::sync::watch;
 
 use crate::door::Door;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, is_kpay};
 use crate::scheduler::Scheduler;
 pub use reply::{Reply, Sending};
 pub use stream::{BodyReader, BodySender, BodyWriter, PIECE, Upload, pipe};
@@ -160,9 +160,10 @@ impl Surfaces {
         if is_large { Reading::Streamed(STATE_LIMIT) } else { Reading::Whole(Body::LIMIT) }
     }
 
-    /// Whether the sandbox answers by this name.
-    pub fn serves(&self, host: &str) -> bool {
-        self.guard.is_served(host)
+    /// Returns true if a request for this host and port is the sandbox's own.
+    pub fn serves(&self, host: &str, port: u16) -> bool {
+        let address = host.trim_matches(['[', ']']).parse().ok();
+        is_kpay(host) || (self.guard.is_served(host) && self.proxy.is_own(address, port))
     }
 
     /// Records a request that is refused because of who sent it.

@@ -45,6 +45,10 @@ fn a_command_with_kpays_address_in_it_meets_the_sandbox_and_its_code_comes_back(
     let (code, _, said) =
         run(home.path(), &["--intercept=false"], &["sh", "-c", "test -z \"$HTTPS_PROXY$NODE_OPTIONS\""]);
     assert_eq!(code, 0, "{said}");
+    // Plain HTTP is KPay's 500, and not somebody else's affair.
+    let plain = CALL.replace("https:", "http:");
+    let (_, out, said) = run(home.path(), &["--isolation", "off"], &["sh", "-c", &plain]);
+    assert!(out.contains(r#""retcode":500"#), "{out} {said}");
     let (_, out, said) = run(
         home.path(),
         &["--log", "text", "--ready-file", "r.json"],
@@ -152,6 +156,11 @@ fn what_others_have_put_into_a_list_stays_in_it() {
     for (part, start) in parts.iter().zip(["shop.local,localhost", "--no-warnings --require ", "/ini:/", "-Xmx1g -D"]) {
         assert!(part.starts_with(start), "{part}");
     }
+    let mut command = exec(home.path(), &[], &["sh", "-c", "echo \"$NO_PROXY|$no_proxy|$HTTP_PROXY\""]);
+    let out = command.env("NO_PROXY", "*,.com").env("no_proxy", "shop.local").output().unwrap().stdout;
+    let out = String::from_utf8(out).unwrap();
+    let own = "shop.local,localhost,127.0.0.1,::1";
+    assert!(out.starts_with(&format!("{own}|{own}|http://127.0.0.1:")), "{out}");
 }
 
 /// Starts a command that says its process id and that of one that it has started itself, and stays.

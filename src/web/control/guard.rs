@@ -115,7 +115,7 @@ impl Guard {
             Some(rest) => rest.split(']').next().unwrap_or_default(),
             None => host.split(':').next().unwrap_or_default(),
         };
-        let name = name.to_ascii_lowercase();
+        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
         name.parse::<IpAddr>().is_ok() || name.ends_with(".localhost") || self.names.contains(&name)
     }
 }
