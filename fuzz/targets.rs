@@ -124,7 +124,11 @@ fn scenario() -> Target {
 fn url() -> Target {
     Box::new(|input| {
         let text = String::from_utf8_lossy(input);
-        if let Ok(uri) = kpay_sandbox::courier::target(&text, &[]) {
+        if let Ok(kpay_sandbox::courier::Target { uri, .. }) = kpay_sandbox::courier::target(&text, &[]) {
+            assert!(
+                !uri.to_string().contains('"') && uri.authority().is_some_and(|to| !to.as_str().contains('@')),
+                "{uri}"
+            );
             assert!(matches!(uri.scheme_str(), Some("http" | "https")), "{uri}");
             assert!(uri.host().is_some_and(|host| !host.is_empty()), "{uri}");
             assert!(!uri.to_string().contains(|c: char| c.is_control() || c == ' '), "{uri}");

@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::certificates;
 use crate::clock::ClockMode;
-use crate::courier::Redirection;
+use crate::courier::{PostbackHost, Postbacks, Redirection};
 use crate::gateway::Timestamp;
 use crate::gateway::timestamp::Span;
 use crate::log::LogFormat;
@@ -57,9 +57,17 @@ pub struct Config {
     #[arg(long, env = "KPAY_SANDBOX_REDIRECT", value_name = "HOW", value_enum, default_value_t = Redirect::Unchanged)]
     pub redirect: Redirect,
 
+    /// Addresses that postbacks may go to: local and private ones, or anywhere
+    #[arg(long, env = "KPAY_SANDBOX_POSTBACKS", value_name = "WHERE", value_enum, default_value_t = Postbacks::Local)]
+    pub postbacks: Postbacks,
+
     /// Send postbacks for one origin to another, repeatable: https://shop.example=http://localhost:3000
     #[arg(long, env = "KPAY_SANDBOX_POSTBACK_TO", value_name = "FROM=TO", value_delimiter = ',')]
     pub postback_to: Vec<Redirection>,
+
+    /// Host header of postbacks that --postback-to sends elsewhere: the original one, or the local one
+    #[arg(long, env = "KPAY_SANDBOX_POSTBACK_HOST", value_name = "WHICH", value_enum, default_value_t = PostbackHost::Original)]
+    pub postback_host: PostbackHost,
 
     /// PEM file of further roots that postback targets may be certified by, repeatable
     #[arg(long, env = "KPAY_SANDBOX_POSTBACK_CA", value_name = "FILE", value_delimiter = ',')]
@@ -77,7 +85,7 @@ pub struct Config {
     #[arg(long, env = "KPAY_SANDBOX_POSTBACK_TIMEOUT", value_name = "SPAN", default_value = "10s", value_parser = postback_timeout)]
     pub postback_timeout: Span,
 
-    /// As a proxy, let nobody go to other hosts than KPay's
+    /// Send nothing to other machines: no tunnels of the proxy, and postbacks to local and private addresses only
     #[arg(long, env = "KPAY_SANDBOX_OFFLINE", value_parser = clap::builder::FalseyValueParser::new())]
     pub offline: bool,
 
@@ -136,7 +144,9 @@ impl Default for Config {
             fixtures: None,
             refusal_status: RefusalStatus::Ok,
             redirect: Redirect::Unchanged,
+            postbacks: Postbacks::Local,
             postback_to: Vec::new(),
+            postback_host: PostbackHost::Original,
             postback_ca: Vec::new(),
             postback_insecure: false,
             postback_retries: 0,

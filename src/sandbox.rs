@@ -125,15 +125,7 @@ impl Sandbox {
             fixtures.merchants.iter().find(|merchant| merchant.api_access).unwrap_or(&fixtures.merchants[0]).clone();
         let settings = settings(fixtures, &config, seed)?;
         let door = Arc::new(open_door(settings, &config, state.as_ref()).await?);
-        let courier = Courier::new(CourierSettings {
-            own_ca: certificates.ca,
-            extra_roots,
-            insecure: config.postback_insecure,
-            time_limit: config.postback_timeout.0,
-            redirections: config.postback_to,
-            own_addresses: addresses.clone(),
-            around: in_container().then_some("host.docker.internal"),
-        });
+        let courier = Courier::new(courier_settings(&config, certificates.ca, extra_roots, &addresses));
         let scheduler = Arc::new(Scheduler::new(Arc::clone(&door), Arc::new(courier)));
 
         let mut facts = Facts {
@@ -295,6 +287,27 @@ fn settings(fixtures: Fixtures, config: &Config, seed: u64) -> Result<Settings, 
         disorder_seed: seed,
     };
     settings.complaint().map_or(Ok(settings), |why| Err(StartError::Setting(why)))
+}
+
+/// Returns how postbacks are sent, by the configuration.
+fn courier_settings(
+    config: &Config,
+    own_ca: CertificateDer<'static>,
+    extra_roots: Vec<CertificateDer<'static>>,
+    addresses: &[SocketAddr],
+) -> CourierSettings {
+    CourierSettings {
+        own_ca,
+        extra_roots,
+        insecure: config.postback_insecure,
+        time_limit: config.postback_timeout.0,
+        redirections: config.postback_to.clone(),
+        host: config.postback_host,
+        postbacks: config.postbacks,
+        offline: config.offline,
+        own_addresses: addresses.to_vec(),
+        around: in_container().then_some("host.docker.internal"),
+    }
 }
 
 /// The names that the certificate must cover beside its usual ones.

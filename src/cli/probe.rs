@@ -11,6 +11,7 @@ use super::exec::own_certs;
 use super::{fail, serve};
 use crate::clock::ClockMode;
 use crate::config::Config;
+use crate::courier::Postbacks;
 use crate::gateway::call::{Body, Call, Credentials};
 use crate::sandbox::Sandbox;
 use crate::view;
@@ -57,6 +58,8 @@ async fn ask(probe: Probe) -> ExitCode {
         certs: own_certs().unwrap_or_else(|| "certs".into()),
         clock: ClockMode::Paused,
         profile: probe.profile,
+        // The developer has named the listener.
+        postbacks: Postbacks::Anywhere,
         postback_ca: probe.ca,
         postback_insecure: probe.insecure,
         ..Config::default()

@@ -1,8 +1,9 @@
-//! Connections to listeners. None leads to the sandbox itself: a payment could drive its control API otherwise.
+//! Connections to listeners: to permitted addresses only, and never to the sandbox itself, whose control API a payment
+//! could drive otherwise.
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,29 +14,38 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::resolver::Resolver;
+use super::reach::Postbacks;
+use super::resolver::{Permitted, Resolver};
 
 /// The connection led to the sandbox itself. Nothing was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it leads to this sandbox itself")]
 pub(super) struct OwnAddress;
 
-/// Connects to every address but the sandbox's own ones. It looks at the address that was really connected to, so that no
-/// name and no spelling of an address gets around it.
+/// Connects to the permitted addresses, except for the sandbox's own ones. It judges the addresses that are connected to,
+/// so that no name and no spelling of an address gets around it.
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
-    http: HttpConnector<Resolver>,
+    http: HttpConnector<Permitted>,
+    postbacks: Postbacks,
     own: Arc<[SocketAddr]>,
 }
 
 impl Connector {
-    /// Returns a connector that refuses these addresses, on which the sandbox listens.
-    pub(super) fn new(own: &[SocketAddr]) -> Connector {
-        let mut http = HttpConnector::new_with_resolver(Resolver::of_system());
+    /// Returns a connector to the addresses that `postbacks` permits. It refuses `own`, on which the sandbox listens.
+    pub(super) fn new(resolver: &Resolver, postbacks: Postbacks, own: &[SocketAddr]) -> Connector {
+        let mut http = HttpConnector::new_with_resolver(Permitted { resolver: resolver.clone(), postbacks });
         // It is also what the https connector connects with.
         http.enforce_http(false);
         http.set_nodelay(true);
-        Connector { http, own: own.into() }
+        Connector { http, postbacks, own: own.into() }
+    }
+
+    /// Judges an address that the target names itself: the resolver never sees it.
+    fn permit_literal(&self, uri: &Uri) -> io::Result<()> {
+        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let Ok(address) = host.parse::<IpAddr>() else { return Ok(()) };
+        self.postbacks.permitted(vec![(address, 0).into()]).map(drop).map_err(io::Error::other)
     }
 }
 
@@ -49,6 +59,9 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
+        if let Err(refused) = self.permit_literal(&uri) {
+            return Box::pin(std::future::ready(Err(refused.into())));
+        }
         let (connecting, own) = (self.http.call(uri), Arc::clone(&self.own));
         Box::pin(async move {
             let stream = connecting.await?;

@@ -12,6 +12,9 @@ use hyper_util::client::legacy::connect::dns::Name;
 use tokio::sync::watch;
 use tower_service::Service;
 
+use super::address::is_localhost;
+use super::reach::Postbacks;
+
 type Found = Result<Vec<SocketAddr>, (io::ErrorKind, String)>;
 type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -79,8 +82,35 @@ impl Service<Name> for Resolver {
     }
 }
 
+/// A resolver that leaves out the addresses to which no postback may go.
+#[derive(Debug, Clone)]
+pub(super) struct Permitted {
+    pub(super) resolver: Resolver,
+    pub(super) postbacks: Postbacks,
+}
+
+impl Service<Name> for Permitted {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = Answer<io::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.resolver.poll_ready(context)
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let (finding, postbacks) = (self.resolver.call(name), self.postbacks);
+        Box::pin(async move {
+            let permitted = postbacks.permitted(finding.await?.collect()).map_err(io::Error::other)?;
+            Ok(permitted.into_iter())
+        })
+    }
+}
+
 async fn ask_system(name: Name) -> Found {
-    let found = tokio::net::lookup_host((name.as_str(), 0)).await;
+    // Few systems know the names under it.
+    let name = if is_localhost(name.as_str()) { "localhost" } else { name.as_str() };
+    let found = tokio::net::lookup_host((name, 0)).await;
     found.map(Iterator::collect).map_err(|error| (error.kind(), error.to_string()))
 }
 

@@ -26,6 +26,9 @@ fn settings() -> CourierSettings {
         insecure: false,
         time_limit: Duration::from_secs(10),
         redirections: Vec::new(),
+        host: PostbackHost::Original,
+        postbacks: Postbacks::Local,
+        offline: false,
         own_addresses: Vec::new(),
         around: None,
     }
@@ -54,7 +57,7 @@ async fn delivered(target: &str) -> Delivery {
 
 fn goes_to(target: &str, rules: &[&str]) -> Result<String, String> {
     let rules: Vec<Redirection> = rules.iter().map(|rule| rule.parse().unwrap()).collect();
-    address::target(target, &rules).map(|uri| uri.to_string())
+    address::target(target, &rules).map(|target| target.uri.to_string())
 }
 
 async fn listener() -> (TcpListener, SocketAddr) {
@@ -98,8 +101,8 @@ fn a_target_without_a_scheme_is_http() {
 async fn targets_that_cannot_be_posted_to_are_refused_in_a_sentence() {
     let long = format!("http://{}", "é".repeat(10_000));
     let mut odd: Vec<&str> = "| |/|//shop.test/|?x|#|:|://|http:|http://|http:///x|http://:80/|http://a b/|\
-        http://a/b c|shop.test/a\r\nX: y|a\0b|ftp://a/|javascript:alert(1)|javascript://a|mailto:a@b.test|\
-        http://u:p@a/|u@a/|http://a:0/|http://a:/|http://a:99999/|http://[::1|]|💥:1"
+        http://a/b c|shop.test/a\r\nX: y|a\0b|ftp://a/|javascript:alert(1)|javascript://a|mailto:a|\
+        http://u:p@/|@/|http://a:0/|http://a:/|http://a:99999/|http://[::1|]|💥:1"
         .split('|')
         .collect();
     odd.push(&long);
@@ -282,4 +285,106 @@ async fn in_a_container_localhost_is_also_the_machine_around_it() {
     let why = courier.deliver(to("http://127.0.0.1:1/")).await.outcome.unwrap_err().to_string();
     assert!(why.ends_with("is your listener running?") && !why.contains("container"), "{why}");
     assert_eq!(address::around(&"http://shop.example/".parse().unwrap(), "x"), None);
+}
+
+#[test]
+fn characters_that_phps_curl_sends_as_they_are_arrive_encoded() {
+    for (target, url) in [
+        (r#"a.test/a"b?c='d'&e="f""#, "http://a.test/a%22b?c='d'&e=%22f%22"),
+        ("a.test/<b>|`c`^{d}?{e}", "http://a.test/%3Cb%3E%7C%60c%60%5E%7Bd%7D?%7Be%7D"),
+        ("a.test/é%20[x]?y[z]=1", "http://a.test/%C3%A9%20[x]?y[z]=1"),
+    ] {
+        assert_eq!(goes_to(target, &[]).as_deref(), Ok(url), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn a_user_and_a_password_in_a_returl_become_basic_authentication_and_are_not_recorded() {
+    for (userinfo, credentials) in [("shop:s%40cret", "c2hvcDpzQGNyZXQ="), ("shop", "c2hvcDo="), ("a:b@c", "YTpiQGM=")]
+    {
+        let (address, request) = answering(OK.into()).await;
+        let delivery = delivered(&format!("{userinfo}@{address}/cb")).await;
+        let request = request.await.unwrap();
+        assert!(request.contains(&format!("\r\nAuthorization: Basic {credentials}\r\n")), "{request}");
+        assert_eq!(delivery.url, format!("http://{address}/cb"));
+        assert!(delivery.headers.contains(&("authorization".into(), "****".into())), "{:?}", delivery.headers);
+    }
+    let (address, request) = answering(OK.into()).await;
+    delivered(&format!("http://@{address}/")).await;
+    assert!(!request.await.unwrap().contains("Authorization"));
+}
+
+#[tokio::test]
+async fn a_redirected_postback_keeps_its_host_and_says_how_the_application_was_called() {
+    for (host, expected) in [(PostbackHost::Original, true), (PostbackHost::Local, false)] {
+        let (address, request) = answering(OK.into()).await;
+        let redirections = vec![format!("https://shop.example:444=http://{address}").parse().unwrap()];
+        let courier = Courier::new(CourierSettings { redirections, host, ..settings() });
+        let delivery = courier.deliver(to("https://shop.example:444/cb")).await;
+        assert!(delivery.outcome.is_ok() && delivery.url == format!("http://{address}/cb"), "{delivery:?}");
+        let request = request.await.unwrap();
+        let original = "Host: shop.example:444\r\n";
+        let forwarded = "X-Forwarded-Host: shop.example:444\r\nX-Forwarded-Proto: https\r\n";
+        assert_eq!((request.contains(original), request.contains(forwarded)), (expected, expected), "{request}");
+        assert_eq!(request.contains(&format!("\r\nHost: {address}\r\n")), !expected, "{request}");
+        assert!(expected || !request.contains("X-Forwarded"), "{request}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_to_a_public_address_unless_it_is_named_on_purpose() {
+    // A refusal comes at once; a connection to an address for documentation would take its time.
+    let limit = Duration::from_millis(300);
+    let own = |settings: CourierSettings| Courier::new(CourierSettings { time_limit: limit, ..settings });
+    let rule = "http://b.test=http://192.0.2.1".parse::<Redirection>().unwrap();
+    let named = CourierSettings { redirections: vec![rule], ..settings() };
+    let anywhere = CourierSettings { postbacks: Postbacks::Anywhere, ..settings() };
+    let offline = CourierSettings { offline: true, ..settings() };
+    let flags = ["--postback-to http://192.0.2.1=http://localhost:3000", "or --postbacks anywhere"];
+    for (settings, target, words) in [
+        (settings(), "http://192.0.2.1/", flags.to_vec()),
+        (settings(), "https://192.0.2.1/", vec!["https://192.0.2.1 leads to 192.0.2.1"]),
+        (settings(), "http://[::ffff:192.0.2.1]/", vec!["--postbacks anywhere"]),
+        // A name for the system's resolver, which reads it as an address.
+        (settings(), "http://3221225985/", vec!["leads to 192.0.2.1"]),
+        (settings(), "http://a:b@192.0.2.1/", vec!["--postbacks anywhere"]),
+        (CourierSettings { postbacks: Postbacks::Anywhere, ..offline }, "http://192.0.2.1/", vec!["--offline"]),
+        (CourierSettings { offline: true, ..named.clone() }, "http://b.test/", vec!["http://192.0.2.1", "--offline"]),
+        (anywhere.clone(), "http://PAY.esicia.com./", vec!["KPay's own", "--postback-to http://pay.esicia.com.="]),
+    ] {
+        let outcome = own(settings).deliver(to(target)).await.outcome;
+        let Err(Failure::NotPermitted(why)) = &outcome else { panic!("{target}: {outcome:?}") };
+        assert!(words.iter().all(|word| why.contains(word)), "{target}: {why}");
+    }
+    for (settings, target) in [(named, "http://b.test/"), (anywhere, "http://192.0.2.1/")] {
+        let outcome = own(settings).deliver(to(target)).await.outcome;
+        assert!(matches!(outcome, Err(Failure::TimedOut(_) | Failure::Unreachable(_))), "{target}: {outcome:?}");
+    }
+    let why = "http://a.test=https://Pay.esicia.rw".parse::<Redirection>().unwrap_err();
+    assert!(why.contains("is KPay's"), "{why}");
+}
+
+#[tokio::test]
+async fn every_name_under_localhost_is_this_machine() {
+    for name in ["shop.localhost", "a.b.LOCALHOST"] {
+        let (address, request) = answering(OK.into()).await;
+        let target = format!("http://{name}:{}/", address.port());
+        assert_eq!(delivered(&target).await.outcome.map(|answer| answer.status), Ok(200), "{target}");
+        assert!(request.await.unwrap().contains(&format!("Host: {}:", name.to_lowercase())));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_ends_with_its_postback() {
+    let (listener, address) = listener().await;
+    let courier = Courier::new(settings());
+    let listening = async {
+        let (mut stream, mut request) = (listener.accept().await.unwrap().0, Vec::new());
+        while !request.ends_with(b"}") && stream.read_buf(&mut request).await.unwrap() > 0 {}
+        stream.write_all(OK.as_bytes()).await.unwrap();
+        // An end, while the courier lives on.
+        tokio::time::timeout(Duration::from_secs(4), stream.read(&mut [0; 16])).await.expect("it is closed").unwrap()
+    };
+    let (delivery, read) = tokio::join!(courier.deliver(to(&address.to_string())), listening);
+    assert_eq!((delivery.outcome.map(|answer| answer.status), read), (Ok(200), 0));
 }

@@ -351,10 +351,14 @@ fn route_of(postback: &Postback) -> Route {
     Route { merchant: Arc::clone(&postback.merchant), listener: listener_of(&postback.target) }
 }
 
-/// Returns the part of a `returl` that names the listener: scheme, host and port, in small letters.
+/// Returns the part of a `returl` that names the listener: scheme, host and port, in small letters. A user and a password
+/// name no other listener.
 fn listener_of(target: &str) -> CompactString {
     let target = target.trim_start();
     let start = target.find("://").map_or(0, |place| place + 3);
     let end = target[start..].find(['/', '?', '#']).map_or(target.len(), |length| start + length);
-    CompactString::from(&target[..end]).to_ascii_lowercase()
+    let host = target[start..end].rfind('@').map_or(start, |at| start + at + 1);
+    let mut listener = CompactString::from(&target[..start]);
+    listener.push_str(&target[host..end]);
+    listener.to_ascii_lowercase()
 }

@@ -130,6 +130,9 @@ pub enum Failure {
     /// `returl` is not an address that anything can be posted to.
     #[error("returl is unusable: {0}")]
     BadTarget(String),
+    /// No postback may go to this target.
+    #[error("not sent: {0}")]
+    NotPermitted(String),
     /// No connection: refused, no such host, unreachable.
     #[error("could not connect: {0}")]
     Unreachable(String),
@@ -176,7 +179,7 @@ impl Delivery {
     /// Whether another attempt makes sense: nothing came back, or a status that is not a success.
     pub fn wants_retry(&self) -> bool {
         match &self.outcome {
-            Err(Failure::BadTarget(_) | Failure::Stopped) => false,
+            Err(Failure::BadTarget(_) | Failure::NotPermitted(_) | Failure::Stopped) => false,
             Err(_) => true,
             Ok(answer) => !answer.is_success(),
         }

@@ -14,7 +14,7 @@ pub(crate) async fn api(running: &Running, method: &str, path: &str, body: Value
     (status(&answer), json_of(&answer))
 }
 
-async fn raw(running: &Running, method: &str, path: &str, body: &str, headers: &str) -> String {
+pub(crate) async fn raw(running: &Running, method: &str, path: &str, body: &str, headers: &str) -> String {
     let request = format!(
         "{method} /__sandbox/api/{path} HTTP/1.1\r\nHost: localhost:{}\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
         running.port(),

@@ -8,6 +8,7 @@ use kpay_sandbox::gateway::timestamp::Span;
 use kpay_sandbox::{Config, Sandbox};
 use serde_json::json;
 
+use crate::control::raw;
 use crate::harness::Running;
 use crate::receiver::Receiver;
 
@@ -166,4 +167,32 @@ async fn a_reset_amid_an_advance_keeps_the_clock_where_the_reset_put_it() {
     let advanced = running.sandbox.advance(Duration::from_secs(3600)).await.unwrap();
     assert!(!advanced.complete);
     assert_eq!(running.sandbox.door().now(), start);
+}
+
+#[tokio::test]
+async fn a_postback_to_a_public_address_is_recorded_as_failed_with_the_reason_and_the_flags() {
+    let running = Running::with(|config| config.postback_retries = 2).await;
+    running.pay(|body| body["returl"] = json!("https://shop:s3cret@192.0.2.7/kpay")).await;
+    running.sandbox.advance(Duration::from_secs(60)).await.unwrap();
+    let told = verdicts(&running);
+    let [Verdict::Failed(why)] = &told[..] else { panic!("there is no use in a retry: {told:?}") };
+    assert_eq!(
+        why,
+        "not sent: https://192.0.2.7 leads to 192.0.2.7, not to a local or private address. Use --postback-to https://192.0.2.7=http://localhost:3000 to name your listener, or --postbacks anywhere"
+    );
+}
+
+#[tokio::test]
+async fn the_password_of_a_returl_is_sent_and_never_shown() {
+    let (running, mut shop) = (Running::start().await, Receiver::acknowledging().await);
+    running.pay(|body| body["returl"] = json!(format!("http://shop:s3cret-word@127.0.0.1:{}/", shop.port))).await;
+    running.second().await;
+    // shop:s3cret-word
+    let sent = "Authorization: Basic c2hvcDpzM2NyZXQtd29yZA==";
+    assert!(shop.taken().unwrap().contains(sent));
+    for path in ["journal", "deliveries", "deliveries/1", "deliveries/1?as=curl", "deliveries?as=har", "transactions"] {
+        let shown = raw(&running, "GET", path, "", "").await;
+        assert!(shown.starts_with("HTTP/1.1 200"), "{path}: {shown}");
+        assert!(!shown.contains("s3cret-word") && !shown.contains("c2hvcDpzM2NyZXQtd29yZA"), "{path}: {shown}");
+    }
 }

@@ -15,7 +15,7 @@ use super::values::Msisdn;
 use super::wire::{self, Message, Param};
 
 /// The text that replaces a secret.
-const MASK: &str = "****";
+pub const MASK: &str = "****";
 
 /// Returns a request's line and headers as they may be kept. Of Basic credentials the user is no secret and tells a
 /// lot; the password is one.
@@ -219,7 +219,13 @@ pub(super) fn delivery(mut delivery: Delivery) -> Delivery {
                 *body = masked;
             }
         }
-        Err(Failure::BadTarget(why) | Failure::Unreachable(why) | Failure::Tls(why) | Failure::Broken(why)) => {
+        Err(
+            Failure::BadTarget(why)
+            | Failure::NotPermitted(why)
+            | Failure::Unreachable(why)
+            | Failure::Tls(why)
+            | Failure::Broken(why),
+        ) => {
             if let Cow::Owned(masked) = address(why) {
                 *why = masked;
             }

@@ -5,17 +5,23 @@ use serde_json::{Value, json};
 use crate::gateway::Timestamp;
 use crate::gateway::masking;
 use crate::gateway::postback::Delivery;
-use crate::view::shell_quoted;
+use crate::view::{self, shell_quoted};
 
-/// A line that sends the same request.
+/// A line that sends the same request. A password in `returl` is left to whoever sends it.
 pub(in crate::web) fn curl(delivery: &Delivery) -> String {
     let postback = &delivery.postback;
-    let url = if delivery.url.is_empty() { &*postback.target } else { &delivery.url };
-    let mut line = format!("curl --request {} {}", postback.method, shell_quoted(url));
+    let url = view::target(delivery);
+    let mut line = format!("curl --request {} {}", postback.method, shell_quoted(&url));
     let colon = if postback.content_type.is_empty() { ":" } else { ": " };
     let label = format!("Content-Type{colon}{}", postback.content_type);
-    for header in [label.as_str(), "User-Agent:"] {
-        line = format!("{line} --header {}", shell_quoted(header));
+    let mut headers = vec![label, "User-Agent:".to_owned()];
+    let differs = |(name, value): &&(String, String)| match name.as_str() {
+        "host" => !url.contains(&format!("://{value}/")),
+        name => matches!(name, "authorization" | "x-forwarded-proto" | "x-forwarded-host"),
+    };
+    headers.extend(delivery.headers.iter().filter(differs).map(|(name, value)| format!("{name}: {value}")));
+    for header in headers {
+        line = format!("{line} --header {}", shell_quoted(&header));
     }
     format!("{line} --data-binary {}", shell_quoted(&postback.text()))
 }
