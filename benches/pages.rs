@@ -64,6 +64,7 @@ fn fill(sandbox: &Sandbox, count: usize) {
             let body = payment(&format!("F{number}"));
             let credentials = Ok(Credentials { username: "your_username".into(), password: "your_password".into() });
             let call = Call {
+                method: "POST",
                 secure: true,
                 peer: [127, 0, 0, 1].into(),
                 credentials,

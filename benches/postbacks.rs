@@ -44,6 +44,7 @@ fn pay(sandbox: &Sandbox, number: usize, port: u16, scenario: Option<&str>) {
     );
     let credentials = Ok(Credentials { username: "your_username".into(), password: "your_password".into() });
     let call = Call {
+        method: "POST",
         secure: true,
         peer: [127, 0, 0, 1].into(),
         credentials,

@@ -113,6 +113,7 @@ fn pay(sandbox: &Sandbox, url: &str, number: usize, scenario: &str) -> Option<St
     let credentials =
         Credentials { username: facts.username.as_str().into(), password: facts.password.as_str().into() };
     let call = Call {
+        method: "POST",
         secure: true,
         peer: [127, 0, 0, 1].into(),
         credentials: Ok(credentials),

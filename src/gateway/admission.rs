@@ -60,17 +60,36 @@ pub fn admit(
     rules: &Rules,
     ledger: &Ledger,
 ) -> Result<Admitted, Refusal> {
+    let account = sender(call, rules)?;
+    admit_under(&account.profile, account, call, message, rules, ledger)
+}
+
+/// The checks up to the account that a call comes from.
+fn sender<'a>(call: &Call<'_>, rules: &'a Rules) -> Result<&'a Arc<Account>, Refusal> {
     use ReturnCode::*;
 
     check(call.secure, NonHttps, || format!("the call came over plain HTTP: use https://{}/", call.host))?;
     let credentials = call.credentials.as_ref().map_err(|why| refuse(MissingAuthentication, why.clone()))?;
     let claimed = rules.accounts.get(&credentials.username);
     let known = claimed.filter(|account| account.merchant.has_password(&credentials.password));
-    let account = known.ok_or_else(|| {
+    known.ok_or_else(|| {
         let user = excerpt(&credentials.username);
         refuse(InvalidCredentials, format!("no merchant '{user}' with this password: it is the account's password that is wrong, not the payer's PIN"))
-    })?;
-    let (merchant, profile) = (&account.merchant, &account.profile);
+    })
+}
+
+/// The checks of a known account's call, as a profile has them.
+fn admit_under(
+    profile: &Profile,
+    account: &Arc<Account>,
+    call: &Call<'_>,
+    message: &Result<Message<'_>, String>,
+    rules: &Rules,
+    ledger: &Ledger,
+) -> Result<Admitted, Refusal> {
+    use ReturnCode::*;
+
+    let merchant = &account.merchant;
     if profile.key_required {
         let key = call.key.ok_or_else(|| refuse(InvalidApiKey, "the Kpay-Key header is missing".into()))?;
         check(merchant.has_key(key), InvalidApiKey, || {
@@ -84,6 +103,10 @@ pub fn admit(
         format!("{} is not in the whitelist of {} in merchants.json", call.peer, merchant.username)
     })?;
 
+    check(call.method == "POST", MissingParameters, || {
+        let without = if matches!(call.body, Body::Whole([])) { " without a body" } else { "" };
+        format!("this was a {}{without}: POST the JSON", excerpt(call.method))
+    })?;
     if let Body::TooLarge(limit) = call.body {
         return Err(refuse(MissingParameters, format!("the body is larger than {limit} bytes")));
     }

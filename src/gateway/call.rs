@@ -10,6 +10,8 @@ use super::scenario::Fault;
 /// A call, before anything in it is believed.
 #[derive(Debug, Clone)]
 pub struct Call<'a> {
+    /// HTTP method; only `POST` pays.
+    pub method: &'a str,
     /// It came over TLS.
     pub secure: bool,
     /// Where it came from.

@@ -92,7 +92,8 @@ pub enum Event {
         /// In words.
         problem: String,
     },
-    /// A request was refused before anything read it: a foreign web page or a postback of a sandbox sent it.
+    /// A request was refused before the gateway read it: for its path, or for its sender (a foreign web page, a postback
+    /// of a sandbox).
     RequestRefused {
         /// Where it came from.
         peer: IpAddr,

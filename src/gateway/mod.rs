@@ -25,6 +25,7 @@ mod pay;
 pub mod postback;
 pub mod profile;
 pub mod record;
+mod refused;
 pub mod repertoire;
 pub mod return_code;
 pub mod run;
@@ -40,7 +41,6 @@ mod weight;
 pub mod wire;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use compact_str::CompactString;
@@ -52,17 +52,17 @@ use agenda::Agenda;
 use call::{Answered, Body, Call, Refusal};
 use choice::Chooser;
 use ids::Ids;
-use journal::{Action, CallRecord, Event, Journal};
+use journal::{Event, Journal};
 use ledger::{Ledger, Position};
-use merchant::Account;
 use outbox::Outbox;
 use postback::Postback;
+use refused::Repeats;
 use repertoire::Repertoire;
 pub use return_code::{Grade, ReturnCode};
 use run::Run;
 pub use settings::Settings;
 pub use timestamp::Timestamp;
-use wire::{Message, Param};
+use wire::Message;
 
 /// The gateway.
 #[derive(Debug)]
@@ -88,6 +88,8 @@ pub struct Gateway {
     last_ticket: u64,
     /// Tickets whose answers may leave, until [`Gateway::take_released`].
     released: Vec<u64>,
+    /// Refused requests that were recorded.
+    repeats: Repeats,
 }
 
 /// What falls due.
@@ -141,6 +143,7 @@ impl Gateway {
             tickets: BTreeMap::new(),
             last_ticket: 0,
             released: Vec::new(),
+            repeats: Repeats::default(),
         }
     }
 
@@ -311,38 +314,6 @@ impl Gateway {
         }
     }
 
-    /// Refuses a call before there is a transaction.
-    fn refuse(
-        &mut self,
-        call: &Call<'_>,
-        account: Option<&Arc<Account>>,
-        message: Option<&Message<'_>>,
-        refusal: Refusal,
-        now: Timestamp,
-    ) -> Answered {
-        let refid = message.map(Message::refid_echo).unwrap_or_default();
-        let authkey = self.ids.authkey();
-        let table = account.map_or(self.rules.profiles.default(), |account| &account.profile).codes;
-        let body = wire::refused(refusal.code, table, None, &authkey, "", &refid);
-        let action = message.map_or(Action::Unknown, Message::action);
-        let tid =
-            message.filter(|_| action == Action::CheckStatus).and_then(|message| message.text(Param::Tid).ok()?);
-        self.journal.add(
-            now,
-            Event::Call(Arc::new(CallRecord {
-                action,
-                merchant: account.map(|account| Arc::clone(&account.merchant.username)),
-                refid: refid.into(),
-                tid: tid.map(|tid| masking::text(&tid).as_ref().into()).unwrap_or_default(),
-                code: refusal.code.number(table).to_string().into(),
-                reply: refusal.code.reply(table).into(),
-                refusal: Some(refusal.clone()),
-                ..CallRecord::new(call, message)
-            })),
-        );
-        Answered { body, refusal: Some(refusal), fault: None, ticket: None }
-    }
-
     /// When there is next something to do: a step, or a postback that may leave at once.
     pub fn next_due(&self) -> Option<Timestamp> {
         if self.outbox.may_release() { Some(Timestamp::ZERO) } else { self.agenda.next() }
@@ -361,19 +332,6 @@ impl Gateway {
             }
         }
         self.outbox.release()
-    }
-
-    /// Takes note of a connection that failed before there was a call.
-    pub fn handle_connection_failure(&mut self, peer: IpAddr, problem: String, now: Timestamp) {
-        let problem = masking::text(&problem).into_owned();
-        self.journal.add(now, Event::ConnectionFailed { peer, problem });
-    }
-
-    /// Records a request that was refused before anything read it: its method and path, and why.
-    pub fn handle_refused_request(&mut self, peer: IpAddr, request: &str, problem: String, now: Timestamp) {
-        let request = values::excerpt(&masking::text(request)).into();
-        let problem = masking::text(&problem).into_owned();
-        self.journal.add(now, Event::RequestRefused { peer, request, problem });
     }
 
     /// Mixes by the seed.

@@ -10,6 +10,7 @@ use compact_str::{CompactString, format_compact};
 use super::journal::{Action, CallRecord, Event};
 use super::masking;
 use super::postback::{Delivery, Verdict};
+use super::refused;
 use super::return_code::ReturnCode;
 use super::tally::Tally;
 use super::values::excerpt;
@@ -61,7 +62,7 @@ pub enum Finding {
     Unacknowledged,
     /// A postback was lost, or refused by the listener.
     Undelivered,
-    /// A connection failed, or its request was refused before it was read.
+    /// A connection failed, or a request to the control API was refused.
     Connection,
 }
 
@@ -97,7 +98,7 @@ impl Run {
         &self.covered
     }
 
-    /// Returns the number of requests to KPay's endpoint.
+    /// Returns the number of requests to KPay.
     pub fn requests(&self) -> u64 {
         self.requests
     }
@@ -140,8 +141,14 @@ impl Run {
             Event::ConnectionFailed { peer, problem } => {
                 self.find(Finding::Connection, format_compact!("a connection of {peer}"), problem, &[]);
             }
-            Event::RequestRefused { peer, request, problem } => {
+            Event::RequestRefused { peer, request, problem } if request.contains(" /__sandbox") => {
                 self.find(Finding::Connection, format_compact!("{request} from {peer}"), problem, &[]);
+            }
+            Event::RequestRefused { request, problem, .. } => {
+                self.requests += 1;
+                let problem = problem.strip_suffix(refused::LAST).unwrap_or(problem);
+                let cause = self.find(Finding::Refused, request.clone(), problem, &[]);
+                self.keep(request.clone(), false, Some(cause));
             }
             _ => {}
         }

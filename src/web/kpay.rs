@@ -1,4 +1,4 @@
-//! KPay's endpoint: `POST /` and `POST /api/`.
+//! KPay's endpoint: `/` and `/api/`, with any number of slashes.
 
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, Method};
 
 use super::control::is_browsers;
 use super::{Body, RefusalStatus, Reply, Request, Sending, Surfaces};
@@ -32,6 +33,13 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+/// Returns true if a request to the endpoint asks KPay for something. The others open its address in a browser.
+pub(super) fn is_call(request: &Request) -> bool {
+    let is_empty = matches!(&request.body, Body::Whole(body) if body.is_empty());
+    let is_visit = matches!(request.method, Method::GET | Method::HEAD) && !request.path().contains("api");
+    !(is_visit && is_empty && !request.headers.contains_key(AUTHORIZATION))
+}
+
 /// Answers a call. What kind of call it is stands in the body; neither path nor Content-Type decides.
 pub(super) async fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
     let known = Headers::read(&request.headers);
@@ -48,6 +56,7 @@ pub(super) async fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
     let user = credentials.as_ref().ok().map(|credentials| &*credentials.username);
     let head = masking::head(request.method.as_str(), request.path(), headers, user);
     let call = Call {
+        method: request.method.as_str(),
         scenario,
         secure: request.secure,
         peer: request.peer,
@@ -69,7 +78,9 @@ pub(super) async fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
     if let Some(name) = scenario
         && let Some(unknown) = surfaces.door.read(|gateway| unknown_scenario(gateway, name, username))
     {
-        return Reply::problem(400, &unknown);
+        let reply = Reply::problem(400, &unknown);
+        surfaces.request_refused(request, unknown);
+        return reply;
     }
     let answered = surfaces.door.apply(|gateway, now| gateway.handle_call(&call, now));
     if let Some(ticket) = answered.ticket
@@ -84,8 +95,8 @@ pub(super) async fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
             reply.status = refusal.code.http_status();
         }
         // Some clients send credentials only when they are asked for them. A browser would keep them, and then send them
-        // for any page that has it post here.
-        if reply.status == 401 && !is_browsers(&request.headers) {
+        // for any page that has it post here. An address that somebody typed in is a GET.
+        if reply.status == 401 && request.method == Method::POST && !is_browsers(&request.headers) {
             reply = reply.with("WWW-Authenticate", "Basic realm=\"KPay\"");
         }
         reply = reply.with(REASON, refusal.reason);

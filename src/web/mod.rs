@@ -1,5 +1,6 @@
 //! The surfaces: which one answers which path. Requests arrive as our own small type; hyper stays in `server.rs`.
 
+mod astray;
 mod checkout;
 mod control;
 mod dashboard;
@@ -132,24 +133,20 @@ pub use home::Home;
 impl Surfaces {
     /// Answers a request.
     pub async fn answer(&self, request: &Request) -> Reply {
-        let path = request.path().strip_suffix('/').unwrap_or(request.path());
-        if request.method == Method::POST && matches!(path, "" | "/api") {
-            return kpay::answer(self, request).await;
+        if matches!(request.path().trim_matches('/'), "" | "api") {
+            return if kpay::is_call(request) { kpay::answer(self, request).await } else { self.home.page(request) };
         }
+        let path = request.path().strip_suffix('/').unwrap_or(request.path());
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         let reading = matches!(request.method, Method::GET | Method::HEAD);
         // Those that seldom answer are in boxes, so that the others' futures are small.
         match (&request.method, segments.as_slice()) {
-            (_, []) if reading => self.home.page(request),
-            (_, [] | ["api"]) => {
-                Reply::problem(405, "KPay's endpoint takes POST with a JSON body").with("Allow", "POST")
-            }
             (_, ["__sandbox", "livez" | "readyz"]) if reading => Reply::text(200, "ok\n"),
             (_, ["__sandbox", "assets", name]) if reading => asset(name),
             (_, ["__sandbox", "api", path @ ..]) => Box::pin(control::answer(self, request, path)).await,
             (_, ["__sandbox", path @ ..]) => Box::pin(dashboard::answer(self, request, path)).await,
             (_, ["checkout", path @ ..]) => Box::pin(checkout::answer(self, request, path)).await,
-            _ => Reply::problem(404, "nothing here: KPay's endpoint is POST / or POST /api/, and GET / tells more"),
+            _ => astray::answer(self, request),
         }
     }
 
@@ -166,7 +163,7 @@ impl Surfaces {
         is_kpay(host) || (self.guard.is_served(host) && self.proxy.is_own(address, port))
     }
 
-    /// Records a request that is refused because of who sent it.
+    /// Records a request that is refused before the gateway reads it.
     fn request_refused(&self, request: &Request, problem: String) {
         let what = format!("{} {}", request.method, request.path());
         self.door.apply(|gateway, now| gateway.handle_refused_request(request.peer, &what, problem, now));

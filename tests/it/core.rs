@@ -130,6 +130,7 @@ impl Core {
 
 pub(crate) fn good_call(body: &[u8]) -> Call<'_> {
     Call {
+        method: "POST",
         secure: true,
         peer: IpAddr::from([127, 0, 0, 1]),
         credentials: Ok(Credentials { username: "your_username".into(), password: "your_password".into() }),

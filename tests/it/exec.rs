@@ -203,3 +203,13 @@ fn ending_either_ends_both_and_all_that_was_started() {
     assert_eq!(both.wait().unwrap().code(), Some(137));
     gone(&started);
 }
+
+#[test]
+fn a_request_to_a_wrong_path_is_reported_and_fails_the_gate() {
+    let home = tempfile::tempdir().unwrap();
+    let call = "curl --silent --user your_username:your_password https://pay.esicia.com/api/pay --data '{}'";
+    let (code, out, said) = run(home.path(), &["--fail-on", "refused"], &["sh", "-c", call]);
+    assert!(code == 5 && out.contains("KPay has no path '/api/pay'"), "{code} {out} {said}");
+    assert!(said.contains("POST /api/pay") && said.contains("POST the JSON with \"action\":\"pay\""), "{said}");
+    assert!(said.contains("--fail-on refused: 1 refused request\n"), "{said}");
+}

@@ -56,7 +56,6 @@ async fn plain_http_gets_500_on_the_endpoint_and_all_of_the_reserved_prefix() {
     }
     assert!(running.raw(&get("/")).await.contains("not for production"));
     assert_eq!(status(&running.raw(&get("/nothing")).await), 404);
-    assert_eq!(status(&running.raw(&get("/api/")).await), 405);
 }
 
 #[tokio::test]

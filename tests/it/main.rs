@@ -12,6 +12,7 @@ mod certificates;
 mod checkout;
 mod commands;
 mod control;
+mod endpoint;
 mod exec;
 mod expect;
 mod faults;
