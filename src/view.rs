@@ -84,6 +84,9 @@ fn write_call(call: &CallRecord, line: &mut String) -> std::fmt::Result {
     if let Some(refusal) = &call.refusal {
         line.extend([" because ", &refusal.reason]);
     }
+    if let Some(hint) = &call.hint {
+        line.extend(["; ", hint]);
+    }
     Ok(())
 }
 
@@ -141,6 +144,8 @@ pub fn entry(entry: &Entry) -> Value {
             "chosen": call.decision.as_ref().map(|decision| decision.choice),
             "fault": Some(&call.fault).filter(|fault| !fault.is_empty()),
             "reason": call.refusal.as_ref().map(|refusal| &refusal.reason),
+            "hint": call.hint,
+            "accepted_under": call.refusal.as_ref().and_then(|refusal| refusal.accepted_under.as_ref()),
             "grade": call.grade(),
         }),
         Event::Released { tid, .. } => json!({ "event": "released", "tid": tid }),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::bank::Bank;
 use super::call::{Body, Call, Refusal};
 use super::card::Cards;
+use super::hints;
 use super::ledger::Ledger;
 use super::masking;
 use super::merchant::{Account, Accounts, Merchant, Retailer};
@@ -41,6 +42,8 @@ pub enum Admitted {
         order: Order,
         /// The payer's number for comparison.
         payer: Msisdn,
+        /// What is odd in the request.
+        hint: Option<String>,
     },
     /// How a payment stands.
     CheckStatus {
@@ -69,12 +72,17 @@ fn sender<'a>(call: &Call<'_>, rules: &'a Rules) -> Result<&'a Arc<Account>, Ref
     use ReturnCode::*;
 
     check(call.secure, NonHttps, || format!("the call came over plain HTTP: use https://{}/", call.host))?;
-    let credentials = call.credentials.as_ref().map_err(|why| refuse(MissingAuthentication, why.clone()))?;
+    let credentials = call.credentials.as_ref().map_err(|why| Refusal::new(MissingAuthentication, why.clone()))?;
     let claimed = rules.accounts.get(&credentials.username);
     let known = claimed.filter(|account| account.merchant.has_password(&credentials.password));
     known.ok_or_else(|| {
         let user = excerpt(&credentials.username);
-        refuse(InvalidCredentials, format!("no merchant '{user}' with this password: it is the account's password that is wrong, not the payer's PIN"))
+        let reason = if claimed.is_some() {
+            format!("the password of '{user}' is wrong: send the account's in merchants.json, not the payer's PIN")
+        } else {
+            format!("user '{user}' is unknown")
+        };
+        Refusal::new(InvalidCredentials, reason)
     })
 }
 
@@ -91,7 +99,7 @@ fn admit_under(
 
     let merchant = &account.merchant;
     if profile.key_required {
-        let key = call.key.ok_or_else(|| refuse(InvalidApiKey, "the Kpay-Key header is missing".into()))?;
+        let key = call.key.ok_or_else(|| Refusal::new(InvalidApiKey, "the Kpay-Key header is missing".into()))?;
         check(merchant.has_key(key), InvalidApiKey, || {
             format!("the Kpay-Key header is not the key of {}", merchant.username)
         })?;
@@ -108,10 +116,10 @@ fn admit_under(
         format!("this was a {}{without}: POST the JSON", excerpt(call.method))
     })?;
     if let Body::TooLarge(limit) = call.body {
-        return Err(refuse(MissingParameters, format!("the body is larger than {limit} bytes")));
+        return Err(Refusal::new(MissingParameters, format!("the body is larger than {limit} bytes")));
     }
-    let message = message.as_ref().map_err(|why| refuse(MissingParameters, why.clone()))?;
-    let missing = |why| refuse(MissingParameters, why);
+    let message = message.as_ref().map_err(|why| Refusal::new(MissingParameters, why.clone()))?;
+    let missing = |why| Refusal::new(MissingParameters, why);
     match message.text(Param::Action).map_err(missing)?.as_deref() {
         None | Some("pay") => {}
         Some("checkstatus") => return status_query(message, account).map_err(missing),
@@ -119,7 +127,7 @@ fn admit_under(
             return Err(missing(format!("action '{}' is neither pay nor checkstatus", excerpt(other))));
         }
     }
-    let (draft, payer) = read_order(message, merchant, profile).map_err(missing)?;
+    let (mut draft, payer) = read_order(message, merchant, profile).map_err(missing)?;
 
     let retailer = merchant.retailer(&draft.retailerid);
     let id = &draft.retailerid;
@@ -131,12 +139,16 @@ fn admit_under(
     })?;
     let method = Method::from_word(&draft.pmethod).ok_or_else(|| {
         let words = Method::ALL.map(Method::word).join(", ");
-        refuse(UnknownMethod, format!("pmethod '{}' is none of {words}", excerpt(&draft.pmethod)))
+        Refusal::new(UnknownMethod, format!("pmethod '{}' is none of {words}", excerpt(&draft.pmethod)))
     })?;
     if let Some(id) = &draft.bankid {
         let bank = rules.banks.iter().find(|bank| bank.bankid == *id);
-        let bank = bank.ok_or_else(|| refuse(UnknownBank, format!("bankid '{}' is not in banks.json", excerpt(id))))?;
+        let bank =
+            bank.ok_or_else(|| Refusal::new(UnknownBank, format!("bankid '{}' is not in banks.json", excerpt(id))))?;
         check(bank.enabled, UnknownBank, || format!("bankid '{id}' ({}) is switched off in banks.json", bank.name))?;
+        if method == Method::Momo && !bank.has(&payer) {
+            draft.hint = draft.hint.or_else(|| hints::other_network(bank, &payer, &rules.banks));
+        }
     }
     if let Some(limits) = profile.amount_limits.get(&method).filter(|_| draft.currency == Currency::Rwf) {
         let within = draft.amount.within(limits.min, limits.max);
@@ -152,15 +164,25 @@ fn admit_under(
             excerpt(&draft.refid)
         )
     })?;
-    Ok(Admitted::Pay { account: Arc::clone(account), order: draft.with(method, message), payer })
+    let hint = draft.hint.take();
+    Ok(Admitted::Pay { account: Arc::clone(account), order: draft.with(method, message), payer, hint })
 }
 
-fn refuse(code: ReturnCode, reason: String) -> Refusal {
-    Refusal { code, reason, scripted: false }
+/// Returns the profile under which a refused call would be accepted. Who sends a key means the portal.
+pub(super) fn accepting_profile<'a>(
+    call: &Call<'_>,
+    message: &Result<Message<'_>, String>,
+    rules: &'a Rules,
+    ledger: &Ledger,
+) -> Option<&'a Arc<Profile>> {
+    let account = sender(call, rules).ok()?;
+    let mut others: Vec<_> = rules.profiles.iter().filter(|other| other.name != account.profile.name).collect();
+    others.sort_by_key(|other| other.key_required != call.key.is_some());
+    others.into_iter().find(|other| admit_under(other, account, call, message, rules, ledger).is_ok())
 }
 
 fn check(holds: bool, code: ReturnCode, reason: impl FnOnce() -> String) -> Result<(), Refusal> {
-    if holds { Ok(()) } else { Err(refuse(code, reason())) }
+    if holds { Ok(()) } else { Err(Refusal::new(code, reason())) }
 }
 
 /// An order whose words have been read but not yet looked up.
@@ -175,6 +197,7 @@ struct Draft {
     retailerid: CompactString,
     returl: CompactString,
     redirecturl: CompactString,
+    hint: Option<String>,
 }
 
 impl Draft {
@@ -203,6 +226,7 @@ fn read_order(message: &Message<'_>, merchant: &Merchant, profile: &Profile) -> 
         if param.always_required() || (param == Param::Bankid && profile.bankid_required) {
             match message.required(param) {
                 Ok(text) => texts[param as usize] = text,
+                Err(_) if param == Param::Email && profile.blank_email && message.is_blank(param) => {}
                 Err(why) => missing.push(why),
             }
         }
@@ -213,16 +237,16 @@ fn read_order(message: &Message<'_>, merchant: &Merchant, profile: &Profile) -> 
     let text = |param: Param| trimmed(&texts[param as usize]);
     let named = |param: Param| move |why| format!("{}: {why}", param.name());
     let refid = &texts[Param::Refid as usize];
-    if message.refid_is_number() && !refid.bytes().all(|byte| byte.is_ascii_digit()) {
+    if message.is_number(Param::Refid) && !refid.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(format!("refid: the number {} would not come back unchanged: send it as a string", excerpt(refid)));
     }
     let msisdn = Msisdn::parse(text(Param::Msisdn)).map_err(named(Param::Msisdn))?;
-    let amount = Amount::parse(text(Param::Amount)).map_err(named(Param::Amount))?;
+    let (amount, is_rounded) = Amount::parse(text(Param::Amount)).map_err(named(Param::Amount))?;
     let currency = match message.text(Param::Currency)?.as_deref().map(trimmed) {
         None | Some("RWF") => Currency::Rwf,
         Some("USD") => Currency::Usd,
         Some(other) => {
-            return Err(format!("currency: '{}' is neither RWF nor USD", excerpt(other)));
+            return Err(format!("currency '{}' is neither RWF nor USD", excerpt(other)));
         }
     };
     let draft = Draft {
@@ -236,6 +260,7 @@ fn read_order(message: &Message<'_>, merchant: &Merchant, profile: &Profile) -> 
         retailerid: text(Param::Retailerid).into(),
         returl: text(Param::Returl).into(),
         redirecturl: text(Param::Redirecturl).into(),
+        hint: is_rounded.then(|| hints::rounded(text(Param::Amount), amount)),
     };
     message.text(Param::Logourl)?;
     Ok((draft, msisdn))

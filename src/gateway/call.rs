@@ -55,10 +55,19 @@ pub struct Answered {
     pub body: Vec<u8>,
     /// Why it was refused, if it was.
     pub refusal: Option<Refusal>,
+    /// What is odd in an accepted call.
+    pub hint: Option<String>,
     /// What happens to it on its way.
     pub fault: Option<Fault>,
     /// It is kept back until [`super::Gateway::is_held`] says no more of this ticket.
     pub ticket: Option<u64>,
+}
+
+impl Answered {
+    /// An answer that leaves at once.
+    pub(super) fn new(body: Vec<u8>) -> Answered {
+        Answered { body, refusal: None, hint: None, fault: None, ticket: None }
+    }
 }
 
 /// A refusal: the code, and the sentence that KPay does not send.
@@ -71,4 +80,19 @@ pub struct Refusal {
     /// A scenario wanted it: the request is not to blame.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub scripted: bool,
+    /// The profile under which the same call would be accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted_under: Option<Box<str>>,
+}
+
+impl Refusal {
+    /// A refusal of which nothing more is known.
+    pub fn new(code: super::ReturnCode, reason: String) -> Refusal {
+        Refusal { code, reason, scripted: false, accepted_under: None }
+    }
+
+    /// A refusal that a scenario wants.
+    pub(super) fn scripted(code: super::ReturnCode, reason: String) -> Refusal {
+        Refusal { scripted: true, ..Refusal::new(code, reason) }
+    }
 }

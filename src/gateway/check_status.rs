@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Gateway;
 use super::call::{Answered, Call, Refusal};
-use super::journal::{Action, CallRecord, Event};
+use super::journal::{Action, CallRecord, Event, Journal};
 use super::ledger::{Ledger, Position};
 use super::masking;
 use super::merchant::Account;
@@ -12,6 +12,7 @@ use super::return_code::ReturnCode;
 use super::scenario::{Phase, Since, Wait};
 use super::timestamp::Timestamp;
 use super::transaction::Transaction;
+use super::values::excerpt;
 use super::wire::{self, Message, Told};
 
 impl Gateway {
@@ -34,8 +35,14 @@ impl Gateway {
             ..CallRecord::new(call, message)
         };
         let Some(position) = find(&self.ledger, merchant, tid, refid) else {
-            let reason = format!("{merchant} has no transaction with this tid or refid");
-            return self.not_found(account, (reason, false), record, now);
+            let mut refusal = Refusal::new(
+                ReturnCode::TransactionNotFound,
+                format!("{merchant} has no transaction with this tid or refid"),
+            );
+            if let Some(pay) = refused_pay(&self.journal, merchant, [refid, tid]) {
+                refusal.add(&format!("The pay with refid '{}' was refused with {}", excerpt(&pay.refid), pay.code));
+            }
+            return self.not_found(account, refusal, record, now);
         };
         let phase = self.ledger.get_mut(position).and_then(|transaction| transaction.ask(now));
         let transaction = self.transaction(position);
@@ -48,16 +55,16 @@ impl Gateway {
         let mut answered = match phase.and_then(|phase| phase.refused.as_ref()) {
             Some(refused) if refused.retcode.0 == ReturnCode::TransactionNotFound => {
                 let reason = format!("scenario {}: not found yet", scenario.name);
-                self.not_found(account, (reason, true), record, now)
+                self.not_found(account, Refusal::scripted(ReturnCode::TransactionNotFound, reason), record, now)
             }
             Some(refused) => {
                 let (code, table) = (refused.retcode.0, account.profile.codes);
                 let reason = format!("scenario {}: {}", scenario.name, code.meaning());
-                let refusal = Refusal { code, reason, scripted: true };
+                let refusal = Refusal::scripted(code, reason);
                 let statusmsg = refused.statusmsg.as_deref().filter(|_| account.profile.statusmsg);
                 let body = wire::refused(code, table, statusmsg, &self.ids.authkey(), &record.tid, &record.refid);
                 self.journal.add(now, Event::Call(Arc::new(record.refused(&refusal, table))));
-                Answered { body, refusal: Some(refusal), fault: None, ticket: None }
+                Answered { refusal: Some(refusal), ..Answered::new(body) }
             }
             None => self.tell_status(position, phase, record, now),
         };
@@ -81,21 +88,27 @@ impl Gateway {
         let body = wire::status(transaction, told);
         let record = CallRecord { code: told.statusid.into(), reply: told.statusdesc.into(), ..record };
         self.journal.add(now, Event::Call(Arc::new(record)));
-        Answered { body, refusal: None, fault: None, ticket: None }
+        Answered::new(body)
     }
 
-    fn not_found(
-        &mut self,
-        account: &Account,
-        (reason, scripted): (String, bool),
-        record: CallRecord,
-        now: Timestamp,
-    ) -> Answered {
-        let refusal = Refusal { code: ReturnCode::TransactionNotFound, reason, scripted };
+    fn not_found(&mut self, account: &Account, refusal: Refusal, record: CallRecord, now: Timestamp) -> Answered {
         let record = record.refused(&refusal, account.profile.codes);
         self.journal.add(now, Event::Call(Arc::new(record)));
-        Answered { body: wire::not_found(), refusal: Some(refusal), fault: None, ticket: None }
+        Answered { refusal: Some(refusal), ..Answered::new(wire::not_found()) }
     }
+}
+
+/// Returns the newest of the last entries that is a refused `pay` of a merchant with one of these references.
+fn refused_pay<'a>(journal: &'a Journal, merchant: &str, references: [&str; 2]) -> Option<&'a CallRecord> {
+    const LOOK: usize = 1000;
+    journal.before(u64::MAX).take(LOOK).find_map(|entry| match &entry.event {
+        Event::Call(call) if call.action == Action::Pay && call.refusal.is_some() => {
+            let is_own = call.merchant.as_deref() == Some(merchant);
+            let is_named = !call.refid.is_empty() && references.contains(&&*call.refid);
+            (is_own && is_named).then_some(&**call)
+        }
+        _ => None,
+    })
 }
 
 /// Real clients send a right tid with a wrong refid, or their refid as the tid (O).

@@ -159,6 +159,9 @@ pub struct CallRecord {
     pub fault: Cow<'static, str>,
     /// Why it was refused; its code also knows its grade.
     pub refusal: Option<Refusal>,
+    /// What is odd in it, although it was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<Box<str>>,
     /// What was sent, secrets masked.
     pub request: KeptRequest,
 }
@@ -190,6 +193,7 @@ impl CallRecord {
             decision: None,
             fault: Cow::Borrowed(""),
             refusal: None,
+            hint: None,
             request: match call.body {
                 Body::Whole(body) => KeptRequest::new(call.head, &masking::body(body, message)),
                 Body::TooLarge(_) => KeptRequest::new(call.head, b""),

@@ -25,7 +25,7 @@ pub struct Merchant {
     /// Basic password.
     #[serde(default)]
     pub password: Box<str>,
-    /// Takes any password: an account that `--open` made.
+    /// Takes any password and any `Kpay-Key`: an account that `--open` made.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub any_password: bool,
     /// `Kpay-Key`, asked for under the portal profile.
@@ -143,7 +143,7 @@ impl Merchant {
 
     /// Compares the key in constant time.
     pub fn has_key(&self, key: &str) -> bool {
-        self.key.as_bytes().ct_eq(key.as_bytes()).into()
+        self.any_password || self.key.as_bytes().ct_eq(key.as_bytes()).into()
     }
 }
 
@@ -203,7 +203,7 @@ impl Accounts {
     }
 
     /// All of them, by user.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<Account>> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<Account>> + Clone {
         self.by_user.values()
     }
 

@@ -13,6 +13,7 @@ pub mod card;
 mod check_status;
 pub mod checkout;
 pub mod choice;
+mod hints;
 pub mod ids;
 pub mod journal;
 pub mod kept_request;
@@ -51,6 +52,7 @@ use admission::{Admitted, Rules, admit};
 use agenda::Agenda;
 use call::{Answered, Body, Call, Refusal};
 use choice::Chooser;
+use hints::Refused;
 use ids::Ids;
 use journal::{Event, Journal};
 use ledger::{Ledger, Position};
@@ -267,23 +269,26 @@ impl Gateway {
             Body::TooLarge(_) => Err(String::new()),
         };
         match admit(call, &message, &self.rules, &self.ledger) {
-            Ok(Admitted::Pay { account, order, payer }) => {
+            Ok(Admitted::Pay { account, order, payer, hint }) => {
                 let message = message.as_ref().expect("admitted with it");
-                self.pay(call, message, &account, order, &payer, now)
+                self.pay(call, message, &account, (order, hint), &payer, now)
             }
             Ok(Admitted::CheckStatus { account, tid, refid }) => {
                 self.check_status(call, message.as_ref().ok(), &account, &tid, &refid, now)
             }
             Err(refusal) => {
-                // A user for whom there is no account has no wrong password.
-                let refusal = match welcomed {
-                    Err(reason) if refusal.code == ReturnCode::InvalidCredentials => Refusal { reason, ..refusal },
-                    _ => refusal,
-                };
                 let username = call.credentials.as_ref().map_or("", |credentials| &credentials.username);
                 let account = self.rules.accounts.get(username).cloned();
-                let message = message.as_ref().ok();
-                self.refuse(call, account.as_ref(), message, refusal, now)
+                let refusal = match welcomed {
+                    // A user for whom there is no account has no wrong password.
+                    Err(reason) if refusal.code == ReturnCode::InvalidCredentials => Refusal { reason, ..refusal },
+                    _ => {
+                        let (message, account) = (&message, account.as_deref());
+                        let (rules, ledger) = (&self.rules, &self.ledger);
+                        Refused { call, message, account, rules, ledger }.explain(refusal)
+                    }
+                };
+                self.refuse(call, account.as_ref(), message.as_ref().ok(), refusal, now)
             }
         }
     }

@@ -24,7 +24,7 @@ impl Gateway {
         call: &Call<'_>,
         message: &Message<'_>,
         account: &Arc<Account>,
-        order: Order,
+        (order, hint): (Order, Option<String>),
         payer: &Msisdn,
         now: Timestamp,
     ) -> Answered {
@@ -61,10 +61,11 @@ impl Gateway {
             (None, None) => ("0".into(), "PENDING".into()),
         };
         record.refusal.clone_from(&refusal);
+        record.hint = hint.as_deref().map(Into::into);
         let ticket = scenario.answer.wait.map(|wait| self.keep_back(&account.merchant.username, &tid, wait, now));
         self.journal.add(now, Event::Call(Arc::new(record)));
         self.schedule(position, now);
-        Answered { body, refusal, fault: scenario.answer.fault.clone(), ticket }
+        Answered { refusal, hint, fault: scenario.answer.fault.clone(), ticket, ..Answered::new(body) }
     }
 
     /// What the script answers, and what that makes of the transaction.
@@ -125,7 +126,7 @@ impl Gateway {
         let record = payment_record((call, message), order, chosen).refused(&refusal, table);
         let ticket = scenario.answer.wait.map(|wait| self.keep_back(&order.merchant, "", wait, now));
         self.journal.add(now, Event::Call(Arc::new(record)));
-        Answered { body, refusal: Some(refusal), fault: scenario.answer.fault.clone(), ticket }
+        Answered { refusal: Some(refusal), fault: scenario.answer.fault.clone(), ticket, ..Answered::new(body) }
     }
 
     /// Makes the transaction.
@@ -178,7 +179,7 @@ impl Gateway {
 fn scripted_refusal(scenario: &Scenario, refused: &ScriptedRefusal) -> Refusal {
     let code = refused.retcode.0;
     let why = refused.statusmsg.as_deref().unwrap_or(code.meaning());
-    Refusal { code, reason: format!("scenario {}: {why}", scenario.name), scripted: true }
+    Refusal::scripted(code, format!("scenario {}: {why}", scenario.name))
 }
 
 fn payment_record(

@@ -21,6 +21,9 @@ pub struct Profile {
     pub description: Box<str>,
     /// Whether a `pay` without `bankid` is refused.
     pub bankid_required: bool,
+    /// Accepts a `pay` whose `email` is blank.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub blank_email: bool,
     /// Which numbers refusals carry.
     pub codes: CodeTable,
     /// Whether the `Kpay-Key` header is required.

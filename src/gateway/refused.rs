@@ -43,7 +43,7 @@ impl Gateway {
                 ..CallRecord::new(call, message)
             })),
         );
-        Answered { body, refusal: Some(refusal), fault: None, ticket: None }
+        Answered { refusal: Some(refusal), ..Answered::new(body) }
     }
 
     /// Takes note of a connection that failed before there was a call.

@@ -28,19 +28,22 @@ impl Amount {
     /// More than this is taken for a mistake.
     const MOST: u64 = 999_999_999_999_999;
 
-    /// Reads an amount; the error says what was wrong and what to write.
-    pub fn parse(text: &str) -> Result<Amount, String> {
+    /// Reads an amount, and tells whether it had more than two decimals, which are rounded (A). The error says what was
+    /// wrong and what to write.
+    pub fn parse(text: &str) -> Result<(Amount, bool), String> {
         let wrong = |why: &str| Err(format!("'{}' {why}", excerpt(text)));
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
         if text.starts_with('-') {
             return wrong("is not a positive number");
         }
-        if whole.is_empty() || !digits(whole) || !digits(fraction) || text.ends_with('.') {
+        let shifted = text.find(['e', 'E']).map(|at| without_exponent(&text[..at], &text[at + 1..]));
+        let plain = match &shifted {
+            None => text,
+            Some(shifted) => shifted.as_deref().unwrap_or_default(),
+        };
+        let (whole, fraction) = plain.split_once('.').unwrap_or((plain, ""));
+        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        if whole.is_empty() || !digits(whole) || !digits(fraction) || plain.ends_with('.') {
             return wrong("is not a positive number: write digits only, such as 5000");
-        }
-        if fraction.trim_end_matches('0').len() > 2 {
-            return wrong("has more than two decimals");
         }
         let whole = whole.trim_start_matches('0');
         let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().unwrap_or(u64::MAX) };
@@ -49,9 +52,11 @@ impl Amount {
         }
         let hundredths =
             fraction.bytes().chain(*b"00").take(2).fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
-        match whole * 100 + hundredths {
-            0 => wrong("is not a positive number"),
-            amount => Ok(Amount(amount)),
+        let rounds_up = fraction.as_bytes().get(2).is_some_and(|digit| *digit >= b'5');
+        match Amount::try_from(whole * 100 + hundredths + u64::from(rounds_up)) {
+            Ok(amount) => Ok((amount, fraction.trim_end_matches('0').len() > 2)),
+            Err(_) if whole > 0 => wrong("is more than 999999999999999, the most that the sandbox takes"),
+            Err(_) => wrong("is not a positive number"),
         }
     }
 
@@ -59,6 +64,25 @@ impl Amount {
     pub fn within(self, min: u64, max: u64) -> bool {
         (min.saturating_mul(100)..=max.saturating_mul(100)).contains(&self.0)
     }
+}
+
+/// Returns a number such as `5` and `+3` without its exponent: `5000`. Returns `None` if it is no number. One that is far
+/// too large or too small stays so.
+fn without_exponent(mantissa: &str, exponent: &str) -> Option<String> {
+    const FAR: i32 = 40;
+    let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let size = digits.parse::<i32>().unwrap_or(FAR).min(FAR);
+    let shift = if exponent.starts_with('-') { -size } else { size };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    if whole.is_empty() || mantissa.ends_with('.') || !(whole.len() < 64 && fraction.len() < 64) {
+        return None;
+    }
+    let digits = format!("{:0>64}{whole}{fraction:0<64}", "");
+    let point = usize::try_from(64 + i32::try_from(whole.len()).ok()? + shift).ok()?;
+    digits.is_char_boundary(point).then(|| format!("{}.{}", &digits[..point], &digits[point..]))
 }
 
 impl Amount {
@@ -112,38 +136,49 @@ impl fmt::Display for Currency {
     }
 }
 
-/// A payer's number for comparison: `07…`, `2507…` and `+250 7…` are the same.
+/// A payer's number for comparison: `07…`, `7…`, `2507…`, `002507…` and `+250 (0) 7…` are the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Msisdn(CompactString);
 
 impl Msisdn {
     /// Reads a number; the error says what was wrong and what to write.
     pub fn parse(text: &str) -> Result<Msisdn, String> {
-        let wrong = || format!("'{}' is not a phone number: write it like 0783300000 or 250783300000", excerpt(text));
-        let (mut digits, mut count) = ([0; 15], 0);
+        let wrong = || {
+            let unseen = text.chars().find(|c| !c.is_ascii());
+            let unseen = unseen.map_or(String::new(), |c| format!(" (it holds the character U+{:04X})", u32::from(c)));
+            format!("'{}' is not a phone number{unseen}: write it like 0783300000 or 250783300000", excerpt(text))
+        };
+        // The first byte is for a plus.
+        let (mut digits, mut count, mut is_abroad) = ([b'+'; 16], 1, false);
         for byte in text.bytes() {
             match byte {
                 b'0'..=b'9' if count < digits.len() => {
                     digits[count] = byte;
                     count += 1;
                 }
-                b'+' | b' ' | b'-' | b'(' | b')' | b'.' => {}
+                b' ' | b'-' | b'(' | b')' | b'.' => {}
+                b'+' if count == 1 && !is_abroad => is_abroad = true,
                 _ => return Err(wrong()),
             }
         }
-        let digits = std::str::from_utf8(&digits[..count]).ok().filter(|digits| digits.len() >= 9).ok_or_else(wrong)?;
-        let national = match digits.strip_prefix("250") {
-            Some(rest) if rest.len() == 9 => {
-                let mut national = CompactString::const_new("0");
-                national.push_str(rest);
-                national
-            }
-            _ => digits.into(),
+        let with_plus =
+            std::str::from_utf8(&digits[..count]).ok().filter(|digits| digits.len() > 9).ok_or_else(wrong)?;
+        let digits = &with_plus[1..];
+        let international = digits.strip_prefix("250").or_else(|| digits.strip_prefix("00250").filter(|_| !is_abroad));
+        let subscriber = match international {
+            Some(rest) => rest.strip_prefix('0').unwrap_or(rest),
+            None => Some(digits).filter(|digits| digits.starts_with('7') && !is_abroad).unwrap_or_default(),
         };
-        Ok(Msisdn(national))
+        if subscriber.len() == 9 {
+            let mut national = CompactString::const_new("0");
+            national.push_str(subscriber);
+            return Ok(Msisdn(national));
+        }
+        // With its plus a number of another country is never one of this country.
+        Ok(Msisdn(if is_abroad { with_plus } else { digits }.into()))
     }
 
-    /// The national form, `07XXXXXXXX` for a Rwandan number.
+    /// The national form, `07XXXXXXXX`, of a Rwandan number; the digits of any other, behind a plus where it has one.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -167,7 +202,7 @@ impl TryFrom<String> for StatusId {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        if text == "03" {
+        if matches!(meant_statusid(&text), Some("03")) {
             return Err("a payment cannot settle as 03, which means pending: leave the step out".into());
         }
         ShownStatusId::try_from(text).map(|shown| StatusId(shown.0))
@@ -191,6 +226,16 @@ impl StatusId {
     }
 }
 
+/// Returns the `statusid` that a text is, or was probably meant to be.
+fn meant_statusid(text: &str) -> Option<&'static str> {
+    match &*text.trim().to_ascii_lowercase() {
+        "01" | "1" | "success" | "successful" | "approved" | "ok" => Some("01"),
+        "02" | "2" | "fail" | "failed" | "failure" | "declined" | "rejected" => Some("02"),
+        "03" | "3" | "pending" => Some("03"),
+        _ => None,
+    }
+}
+
 /// KPay's `statusid` as it is told: any [`StatusId`], and `03` for pending.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
@@ -200,6 +245,9 @@ impl TryFrom<String> for ShownStatusId {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
+        if let Some(meant) = meant_statusid(&text).filter(|meant| *meant != text) {
+            return Err(format!("'{}' is no statusid. Did you mean \"{meant}\"?", excerpt(&text)));
+        }
         if (1..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()) {
             return Ok(ShownStatusId(text.into()));
         }

@@ -14,6 +14,7 @@ impl Entry {
                     + call.tid.len()
                     + call.summary.len()
                     + reason
+                    + call.hint.as_ref().map_or(0, |hint| hint.len())
                     + call.request.len()
                     + 96
             }

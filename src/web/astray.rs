@@ -3,6 +3,7 @@
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, Method};
 
+use super::kpay::other_scheme;
 use super::{Reply, Request, Surfaces};
 use crate::gateway::values::excerpt;
 
@@ -33,10 +34,8 @@ fn advice(path: &str, headers: &HeaderMap, default_host: &str) -> String {
     } else {
         ""
     };
-    let scheme = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.split_once(' '));
-    let scheme = scheme.map(|(scheme, _)| scheme).filter(|scheme| !scheme.eq_ignore_ascii_case("basic"));
-    let scheme =
-        scheme.map_or(String::new(), |scheme| format!(", and Basic authentication instead of {}", excerpt(scheme)));
+    let scheme = headers.get(AUTHORIZATION).and_then(|value| other_scheme(value.to_str().ok()?));
+    let scheme = scheme.map_or(String::new(), |scheme| format!(", and Basic authentication instead of {scheme}"));
     format!("KPay has no path '{}'. POST the JSON{action} to https://{host}/api/{scheme}", excerpt(path))
 }
 

@@ -21,6 +21,9 @@ use crate::gateway::values::excerpt;
 /// The header that tells a developer why; KPay's own body is not touched.
 const REASON: &str = "X-KPay-Sandbox-Reason";
 
+/// The header with what is odd in an accepted call.
+const HINT: &str = "X-KPay-Sandbox-Hint";
+
 /// The longest that an answer is kept back, in real time.
 const LONGEST: Duration = Duration::from_secs(300);
 
@@ -90,6 +93,9 @@ pub(super) async fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
         return Reply { sending: Sending::Reset(ResetPoint::BeforeAnswer), ..Reply::text(504, "") };
     }
     let mut reply = Reply::json(200, answered.body);
+    if let Some(hint) = answered.hint {
+        reply = reply.with(HINT, hint);
+    }
     if let Some(refusal) = answered.refusal {
         if surfaces.refusal_status == RefusalStatus::Http {
             reply.status = refusal.code.http_status();
@@ -174,16 +180,29 @@ impl Headers<'_> {
     }
 }
 
+/// Returns the name of a scheme other than Basic that an `Authorization` header has. Any other word may be a secret.
+pub(super) fn other_scheme(header: &str) -> Option<&'static str> {
+    let word = header.split(' ').next()?;
+    ["Bearer", "Token", "Digest", "ApiKey", "Negotiate", "NTLM"]
+        .into_iter()
+        .find(|scheme| word.eq_ignore_ascii_case(scheme))
+}
+
 fn credentials(header: Option<&HeaderValue>) -> Result<Credentials, String> {
     let header = header.ok_or("the Authorization header is missing: send Basic and the base64 of user:password")?;
     let wrong = |what: &str| format!("the Authorization header {what}: send Basic and the base64 of user:password");
     let header = header.to_str().map_err(|_| wrong("is not text"))?.trim();
     let (scheme, encoded) = header.split_at_checked("Basic ".len()).unwrap_or((header, ""));
     if !scheme.eq_ignore_ascii_case("Basic ") {
-        return Err(wrong(if header.contains(' ') { "is not Basic" } else { "has no credentials" }));
+        return Err(match other_scheme(header) {
+            Some(scheme) => wrong(&format!("is {scheme}, not Basic")),
+            None => wrong(if header.contains(' ') { "is not Basic" } else { "has no credentials" }),
+        });
     }
     let decoded = BASE64.decode(encoded.trim()).map_err(|_| wrong("is not base64"))?;
-    let decoded = String::from_utf8(decoded).map_err(|_| wrong("is not UTF-8 inside its base64"))?;
+    let decoded = String::from_utf8(decoded).map_err(|_| {
+        "the Authorization header is not UTF-8 inside its base64, but probably Latin-1: encode user:password as UTF-8 before base64".to_owned()
+    })?;
     let (username, password) = decoded.split_once(':').ok_or_else(|| wrong("has no colon inside its base64"))?;
     Ok(Credentials { username: username.into(), password: password.into() })
 }
@@ -204,15 +223,17 @@ mod tests {
             ("Basic", "has no credentials"),
             ("Basic ", "has no credentials"),
             ("dTpwOjEyMzQ1Ng==", "has no credentials"),
-            ("Bearer dTpw", "is not Basic"),
             ("a b", "is not Basic"),
             ("Basic #", "is not base64"),
-            ("Basic /w==", "is not UTF-8 inside its base64"),
             ("Basic dQ==", "has no colon inside its base64"),
         ] {
             let why = read(header).unwrap_err();
             assert_eq!(why, format!("the Authorization header {wrong}: send Basic and the base64 of user:password"));
         }
         assert!(credentials(None).unwrap_err().contains("is missing"));
+        let latin = read("Basic ZulsaXg6cOlyZQ==").unwrap_err();
+        assert!(latin.contains("Latin-1") && latin.contains("encode user:password as UTF-8"), "{latin}");
+        let bearer = read("Bearer abc").unwrap_err();
+        assert!(bearer.contains("is Bearer, not Basic: send Basic"), "{bearer}");
     }
 }

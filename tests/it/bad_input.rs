@@ -48,7 +48,6 @@ fn an_unusable_parameter_is_603_and_named() {
         ("amount", json!(1e300)),
         ("amount", json!("9".repeat(40))),
         ("amount", json!("0.00")),
-        ("amount", json!("1.234")),
         ("amount", json!(true)),
         ("currency", json!("EUR")),
         ("currency", json!(1)),

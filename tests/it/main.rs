@@ -20,6 +20,7 @@ mod folder;
 mod golden;
 mod h2;
 mod heavy;
+mod hints;
 mod hosts;
 mod http;
 #[cfg(target_os = "linux")]

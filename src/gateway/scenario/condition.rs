@@ -121,7 +121,10 @@ fn is_payer(pattern: &str, value: &str) -> bool {
     let Ok(payer) = Msisdn::parse(value.trim()) else { return false };
     if has_wildcard(pattern) {
         let pattern = pattern.trim_start_matches('+');
-        return glob(pattern, payer.as_str()) || glob(pattern, &format!("25{}", payer.as_str()));
+        return match payer.as_str().strip_prefix('+') {
+            Some(abroad) => glob(pattern, abroad),
+            None => glob(pattern, payer.as_str()) || glob(pattern, &format!("25{}", payer.as_str())),
+        };
     }
     Msisdn::parse(pattern).is_ok_and(|wanted| wanted == payer)
 }

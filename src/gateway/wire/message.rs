@@ -10,7 +10,7 @@ use super::super::journal::Action;
 use super::super::masking;
 use super::super::record::Record;
 use super::super::values::excerpt;
-use super::Param;
+use super::{Param, unreadable};
 
 /// How many parameters one message may have.
 const PARAMETER_LIMIT: usize = 256;
@@ -20,14 +20,14 @@ const PARAMETER_LIMIT: usize = 256;
 #[derive(Debug)]
 pub struct Message<'a> {
     known: [Option<Sent<'a>>; Param::ALL.len()],
-    extra: Vec<(Cow<'a, str>, Sent<'a>)>,
+    pub(super) extra: Vec<(Cow<'a, str>, Sent<'a>)>,
     /// Nothing in it is masked.
     stays: bool,
 }
 
 /// A value as it stands in the body, and what is between its quotes if it is a text without escapes.
 #[derive(Debug, Clone, Copy)]
-struct Sent<'a> {
+pub(super) struct Sent<'a> {
     raw: &'a str,
     plain: Option<&'a str>,
 }
@@ -51,23 +51,16 @@ impl<'a> Sent<'a> {
 impl<'a> Message<'a> {
     /// Reads a body; the error says what is wrong with it.
     pub fn parse(body: &'a [u8]) -> Result<Message<'a>, String> {
-        let text = std::str::from_utf8(body)
-            .map_err(|error| format!("the body is not UTF-8: byte {} is wrong", error.valid_up_to()))?;
-        let text = text.trim_start_matches('\u{feff}').trim();
-        match text.as_bytes().first() {
-            None => return Err("the body is empty: send a JSON object".into()),
-            Some(b'{') => {}
-            Some(b'[') => return Err("the body is a JSON array: send the object itself".into()),
-            Some(b'"') => {
-                return Err("the body is a JSON string: send the object itself, encoded once".into());
-            }
-            Some(_) if text.contains('=') => {
-                return Err("the body is a form, not JSON: send the JSON itself as the body".into());
-            }
-            Some(_) => return Err("the body is not a JSON object".into()),
+        let text = std::str::from_utf8(body).map_err(|_| unreadable::complaint(body, None))?;
+        let text = text.trim();
+        if !text.starts_with('{') {
+            return Err(unreadable::complaint(body, None));
         }
-        let message: Message =
-            serde_json::from_str(text).map_err(|error| format!("the body is not usable JSON: {error}"))?;
+        let message: Message = serde_json::from_str(text).map_err(|error| match error.classify() {
+            // Ours: it is JSON, and has too many parameters, or one twice.
+            serde_json::error::Category::Data => format!("the body is not usable: {error}"),
+            _ => unreadable::complaint(body, Some(&error)),
+        })?;
         for (name, value) in &message.extra {
             // A raw value is read without a limit to its nesting; a parsed one has serde_json's, 128.
             if value.raw.starts_with(['[', '{']) && serde_json::from_str::<serde_json::Value>(value.raw).is_err() {
@@ -151,9 +144,14 @@ impl<'a> Message<'a> {
         known.chain(self.extra.iter().map(|(name, sent)| (None, &**name, sent.raw)))
     }
 
-    /// Whether the refid was sent as a number.
-    pub fn refid_is_number(&self) -> bool {
-        self.known[Param::Refid as usize].is_some_and(|sent| !sent.raw.starts_with('"'))
+    /// Returns true if a parameter was sent as a number.
+    pub fn is_number(&self, param: Param) -> bool {
+        self.known[param as usize].is_some_and(|sent| !sent.raw.starts_with('"'))
+    }
+
+    /// Returns true if a parameter was sent with nothing in it.
+    pub fn is_blank(&self, param: Param) -> bool {
+        self.known[param as usize].is_some() && matches!(self.text(param), Ok(None))
     }
 
     /// What is kept for the record beside the parameters that an order interprets; secrets are masked. The picture for

@@ -2,6 +2,8 @@
 
 mod answers;
 mod message;
+mod near;
+mod unreadable;
 
 pub use answers::{
     Told, accepted, acknowledgement_complaint, changed, not_found, postback, redirect, refused, settled_at_once,
@@ -70,13 +72,17 @@ impl Param {
     const fn row(self) -> (&'static str, usize, &'static str) {
         match self {
             Param::Action => ("action", 32, "`pay` (also when left out) or `checkstatus`"),
-            Param::Msisdn => ("msisdn", 32, "the payer's number: `07XXXXXXXX`, `2507XXXXXXXX`, `+` and blanks allowed"),
-            Param::Email => ("email", 254, "the payer's address"),
+            Param::Msisdn => {
+                ("msisdn", 32, "the payer's number: `07XXXXXXXX`, `2507XXXXXXXX`, `+250 (0) 7…`; blanks allowed")
+            }
+            Param::Email => ("email", 254, "the payer's address; may be blank under `observed`"),
             Param::Details => ("details", 1000, "what is paid for"),
             Param::Refid => {
                 ("refid", 255, "your reference, used once; a string, or a number of digits, echoed unchanged")
             }
-            Param::Amount => ("amount", 32, "a positive number or numeric string, at most two decimals"),
+            Param::Amount => {
+                ("amount", 32, "a positive number or numeric string; further decimals than two are rounded")
+            }
             Param::Currency => ("currency", 16, "`RWF` (also when left out) or `USD`"),
             Param::Cname => ("cname", 255, "the payer's name"),
             Param::Cnumber => ("cnumber", 255, "your number for the payer"),

@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn amounts_look_as_people_write_them() {
-        let shown = |text, currency| formatted(Amount::parse(text).unwrap(), currency);
+        let shown = |text, currency| formatted(Amount::parse(text).unwrap().0, currency);
         assert_eq!(shown("5000", Currency::Rwf), "RWF 5,000");
         assert_eq!(shown("1234567.5", Currency::Rwf), "RWF 1,234,567.50");
         assert_eq!(shown("999", Currency::Usd), "USD 999.00");

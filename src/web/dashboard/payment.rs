@@ -170,7 +170,12 @@ fn show_call(moment: &mut Moment, call: &CallRecord) {
     }
     if let Some(refusal) = &call.refusal {
         moment.tone = "bad";
-        moment.words = format!("{} {}.", moment.words, refusal.reason);
+        let end = if refusal.reason.ends_with(['?', '.']) { "" } else { "." };
+        moment.words = format!("{} {}{end}", moment.words, refusal.reason);
+    }
+    if let Some(hint) = &call.hint {
+        moment.tone = "warn";
+        moment.words = format!("{} Hint: {hint}.", moment.words);
     }
     if let Some(grade) = call.grade() {
         moment.words = format!("{} ({})", moment.words, format!("{grade:?}").to_lowercase());
