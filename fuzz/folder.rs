@@ -18,7 +18,7 @@ use rustls::pki_types::{ServerName, UnixTime};
 use tempfile::TempDir;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 14] = [
     "ca.pem",
     "ca.key",
     "server.pem",
@@ -31,6 +31,8 @@ const NAMES: [&str; 12] = [
     "server.pem.new",
     "server.key.new",
     "bundle.pem.new",
+    "server-names.pem",
+    "server-names.pem.new",
 ];
 
 /// Folders to take files from, and files that nobody may touch.
@@ -163,14 +165,16 @@ fn verify(found: &Certificates, now: SystemTime) {
     let at = if early { from[0].max(from[1]) } else { now };
     assert!(!early || found.notices.iter().any(|notice| notice.contains("clock says")), "{:?}", found.notices);
     assert!(ca.is_ca());
-    tls::acceptor(found.chain.clone(), found.key.clone_key()).expect("it can be served with");
+    tls::acceptor(found.chain.clone(), found.names_only.clone(), &found.key).expect("it can be served with");
     let mut roots = RootCertStore::empty();
     roots.add(found.ca.clone()).expect("a root");
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), tls::provider()).build();
     let at = UnixTime::since_unix_epoch(at.duration_since(UNIX_EPOCH).unwrap_or_default());
     let name = ServerName::try_from("pay.esicia.com").expect("a name");
-    let verdict = verifier.expect("a verifier").verify_server_cert(&found.chain[0], &found.chain[1..], &name, &[], at);
-    verdict.expect("a client takes it");
+    let verifier = verifier.expect("a verifier");
+    for chain in [&found.chain, &found.names_only] {
+        verifier.verify_server_cert(&chain[0], &chain[1..], &name, &[], at).expect("a client takes it");
+    }
 }
 
 /// The content and mode of each file of a folder.

@@ -114,7 +114,7 @@ impl Sandbox {
         let read = reading.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         let (config, Files { fixtures, extra_roots, certificates }) = read?;
         let expires = certificates.expires();
-        let acceptor = tls::acceptor(certificates.chain, certificates.key)
+        let acceptor = tls::acceptor(certificates.chain, certificates.names_only, &certificates.key)
             .map_err(|error| StartError::Tls { folder: config.certs.clone(), error })?;
         let state = config.state.as_deref().map(StateFile::open).transpose().map_err(StartError::State)?.map(Arc::new);
         let listeners = bind(&config.listen, further)?;

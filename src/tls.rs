@@ -5,6 +5,8 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme};
 use tokio_rustls::TlsAcceptor;
 
@@ -16,10 +18,20 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(provider)
 }
 
-/// The server's side: TLS 1.2 and 1.3, h2 and HTTP/1, sessions resumed by ticket.
-pub fn acceptor(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<TlsAcceptor, Error> {
-    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-    let mut config = builder.with_no_client_auth().with_single_cert(chain, key)?;
+/// The server's side: TLS 1.2 and 1.3, h2 and HTTP/1, sessions resumed by ticket. `names_only` is for clients that name a
+/// host, `chain` for the others.
+pub fn acceptor(
+    chain: Vec<CertificateDer<'static>>,
+    names_only: Vec<CertificateDer<'static>>,
+    key: &PrivateKeyDer<'static>,
+) -> Result<TlsAcceptor, Error> {
+    let (provider, key) = (provider(), || key.clone_key());
+    let by_name = ByName {
+        named: CertifiedKey::from_der(names_only, key(), &provider)?.into(),
+        unnamed: CertifiedKey::from_der(chain, key(), &provider)?.into(),
+    };
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let mut config = builder.with_no_client_auth().with_cert_resolver(Arc::new(by_name));
     // `curl --http1.0` offers nothing but the last one.
     config.alpn_protocols = ["h2", "http/1.1", "http/1.0"].map(|protocol| protocol.as_bytes().to_vec()).into();
     // Clients mostly name AES-256 first, without meaning anything by it.
@@ -28,6 +40,20 @@ pub fn acceptor(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>
     // One to go on with: what each costs is paid in every handshake, and PHP takes none.
     config.send_tls13_tickets = 1;
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Chooses the certificate by the host that the client names (SNI). A client that connects to an address names none.
+/// BoringSSL (Bun, curl_cffi, Electron) refuses addresses in a certificate whose CA limits addresses.
+#[derive(Debug)]
+struct ByName {
+    named: Arc<CertifiedKey>,
+    unnamed: Arc<CertifiedKey>,
+}
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(if hello.server_name().is_some() { &self.named } else { &self.unnamed }))
+    }
 }
 
 /// What postback targets may be certified by: the system's roots, our own CA, further ones.

@@ -67,6 +67,8 @@ step "the hosts file on a full disk and on a mount"
 tests/security/hosts.sh
 step clients
 tests/clients/run.sh
+step "clients on BoringSSL"
+tests/clients/boringssl.sh
 step every scenario in four languages
 tests/reproduce/run.sh
 step "the shops in examples/, against KPay's own address"

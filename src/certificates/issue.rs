@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, Error, ExtendedKeyUsagePurpose,
     GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256, SanType,
+    SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
@@ -27,6 +28,15 @@ const NO_MAIL: &str = "kpay-sandbox.invalid";
 /// A certificate and its key.
 pub(super) type Pair = (CertificateDer<'static>, PrivateKeyDer<'static>);
 
+/// The server's certificates, with one key.
+pub(super) struct Leaves {
+    /// For all names and addresses.
+    pub(super) all: CertificateDer<'static>,
+    /// For the DNS names only. BoringSSL refuses a certificate with addresses below a CA that limits them.
+    pub(super) names_only: CertificateDer<'static>,
+    pub(super) key: PrivateKeyDer<'static>,
+}
+
 /// What certificates are issued for, and when.
 #[derive(Clone, Copy)]
 pub(super) struct Wanted<'a> {
@@ -37,9 +47,13 @@ pub(super) struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    /// A new CA.
-    pub(super) fn ca(self) -> Result<Pair, Error> {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    /// A new CA, with a new key or with the key of an earlier one. With the earlier key, clients that trust the new CA
+    /// accept what the earlier one has signed.
+    pub(super) fn ca(self, key: Option<&PrivateKeyDer<'_>>) -> Result<Pair, Error> {
+        let key = match key {
+            Some(key) => KeyPair::try_from(key.secret_der())?,
+            None => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?,
+        };
         let ca = self.ca_params().self_signed(&key)?;
         Ok((ca.der().clone(), PrivateKeyDer::Pkcs8(key.serialize_der().into())))
     }
@@ -50,21 +64,25 @@ impl Wanted<'_> {
         Ok(Issuer::new(self.ca_params(), KeyPair::try_from(ca_key.secret_der())?))
     }
 
-    /// A new leaf.
-    pub(super) fn leaf(self, issuer: &Issuer<'_, KeyPair>) -> Result<Pair, Error> {
-        let mut params = self.params("kpay-sandbox", LEAF_LIFE);
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.use_authority_key_identifier_extension = true;
-        for name in self.names {
-            params.subject_alt_names.push(match name.parse() {
-                Ok(address) => SanType::IpAddress(address),
-                Err(_) => SanType::DnsName(name.as_str().try_into()?),
-            });
-        }
+    /// New certificates of the server.
+    pub(super) fn leaves(self, issuer: &Issuer<'_, KeyPair>) -> Result<Leaves, Error> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let leaf = params.signed_by(&key, issuer)?;
-        Ok((leaf.der().clone(), PrivateKeyDer::Pkcs8(key.serialize_der().into())))
+        let leaf = |addresses: bool| {
+            let mut params = self.params("kpay-sandbox", LEAF_LIFE);
+            params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+            params.use_authority_key_identifier_extension = true;
+            for name in self.names {
+                match name.parse() {
+                    Ok(address) if addresses => params.subject_alt_names.push(SanType::IpAddress(address)),
+                    Ok(_) => {}
+                    Err(_) => params.subject_alt_names.push(SanType::DnsName(name.as_str().try_into()?)),
+                }
+            }
+            Ok::<_, Error>(params.signed_by(&key, issuer)?.der().clone())
+        };
+        let (all, names_only) = (leaf(true)?, leaf(false)?);
+        Ok(Leaves { all, names_only, key: PrivateKeyDer::Pkcs8(key.serialize_der().into()) })
     }
 
     fn ca_params(self) -> CertificateParams {
@@ -90,9 +108,10 @@ impl Wanted<'_> {
         params
     }
 
-    /// The serial number is rcgen's: a hash of the key, which is always a new one.
     fn params(self, name: &str, life: Duration) -> CertificateParams {
         let mut params = CertificateParams::default();
+        // rcgen's is a hash of the key, which several certificates may share: browsers refuse a number that comes again.
+        params.serial_number = Some(serial_number());
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::OrganizationName, "kpay-sandbox");
         params.distinguished_name.push(DnType::CommonName, name);
@@ -102,6 +121,28 @@ impl Wanted<'_> {
         params.not_after = (from + life).into();
         params
     }
+}
+
+/// Returns 127 random bits, as a positive number.
+fn serial_number() -> SerialNumber {
+    (rand::random::<u128>() >> 1).to_be_bytes().to_vec().into()
+}
+
+/// Returns the names and single addresses that a CA may sign for.
+pub(super) fn permitted_names(ca: &[u8]) -> Vec<String> {
+    let Ok((_, ca)) = X509Certificate::from_der(ca) else { return Vec::new() };
+    let Ok(Some(constraints)) = ca.name_constraints() else { return Vec::new() };
+    let name = |tree: &x509_parser::extensions::GeneralSubtree<'_>| match &tree.base {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) if bytes.len() == 8 && bytes[4..] == [255; 4] => {
+            <[u8; 4]>::try_from(&bytes[..4]).ok().map(|octets| IpAddr::from(octets).to_string())
+        }
+        GeneralName::IPAddress(bytes) if bytes.len() == 32 && bytes[16..] == [255; 16] => {
+            <[u8; 16]>::try_from(&bytes[..16]).ok().map(|octets| IpAddr::from(octets).to_string())
+        }
+        _ => None,
+    };
+    constraints.value.permitted_subtrees.iter().flatten().filter_map(name).collect()
 }
 
 /// When a certificate ends; `None` when it cannot be read.

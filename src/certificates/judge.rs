@@ -1,11 +1,13 @@
 //! Judges what is stored as a client would, and the machine's clock by what is stored.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError as Refusal, Error as TlsError, RootCertStore};
 
@@ -20,17 +22,20 @@ const RENEW_BEFORE: Duration = DAY.saturating_mul(30);
 const CLOCK_DOUBT: Duration = DAY.saturating_mul(730);
 
 impl Folder<'_> {
-    /// Returns why a client that trusts the CA, and only it, would refuse the leaf for one of the names, now or
-    /// before the next renewal is due. A CA that is not valid yet is judged as of its first day: see `clock_doubt`.
+    /// Returns why a client that trusts the CA, and only it, would refuse the server's certificates for one of the names, now
+    /// or before the next renewal is due. A CA that is not valid yet is judged as of its first day: see `clock_doubt`.
     pub(super) fn judge(
         &self,
         ca: &CertificateDer<'static>,
         chain: &[CertificateDer<'static>],
+        names_only: &[CertificateDer<'static>],
         key: &PrivateKeyDer<'static>,
     ) -> Option<String> {
-        let pair = CertifiedKey::from_der(chain.to_vec(), key.clone_key(), &tls::provider());
-        if pair.and_then(|pair| pair.keys_match()).is_err() {
-            return Some("has a server certificate that does not match its key".into());
+        for chain in [chain, names_only] {
+            let pair = CertifiedKey::from_der(chain.to_vec(), key.clone_key(), &tls::provider());
+            if pair.and_then(|pair| pair.keys_match()).is_err() {
+                return Some("has a server certificate that does not match its key".into());
+            }
         }
         let mut roots = RootCertStore::empty();
         let added = roots.add(ca.clone());
@@ -48,15 +53,13 @@ impl Folder<'_> {
         if later(at, RENEW_BEFORE) > to {
             return Some("has expired, or will within 30 days".into());
         }
+        let all: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        let dns: Vec<&str> = all.iter().copied().filter(|name| name.parse::<IpAddr>().is_err()).collect();
         for at in [at, later(at, RENEW_BEFORE)] {
             let at = UnixTime::since_unix_epoch(at.duration_since(UNIX_EPOCH).unwrap_or_default());
-            for name in &self.names {
-                let verdict = ServerName::try_from(name.as_str())
-                    .map_err(|_| TlsError::from(Refusal::NotValidForName))
-                    .and_then(|name| verifier.verify_server_cert(&chain[0], &chain[1..], &name, &[], at));
-                if let Err(error) = verdict {
-                    return Some(reason(&error, name));
-                }
+            let refused = refusal(&verifier, chain, &all, at).or_else(|| refusal(&verifier, names_only, &dns, at));
+            if refused.is_some() {
+                return refused;
             }
         }
         None
@@ -72,6 +75,27 @@ impl Folder<'_> {
         let [now, from, to] = [self.now, from, to].map(shown);
         Some(format!("this machine's clock says {now}, and the CA is valid from {from} to {to}"))
     }
+}
+
+/// Returns why a client refuses a chain for one of the names. The signatures are the same for all names, so they are
+/// verified once.
+fn refusal(
+    verifier: &WebPkiServerVerifier,
+    chain: &[CertificateDer<'static>],
+    names: &[&str],
+    at: UnixTime,
+) -> Option<String> {
+    let leaf = ParsedCertificate::try_from(&chain[0]);
+    names.iter().enumerate().find_map(|(number, name)| {
+        let verdict =
+            ServerName::try_from(*name).map_err(|_| TlsError::from(Refusal::NotValidForName)).and_then(|host| {
+                match &leaf {
+                    Ok(leaf) if number > 0 => verify_server_name(leaf, &host),
+                    _ => verifier.verify_server_cert(&chain[0], &chain[1..], &host, &[], at).map(drop),
+                }
+            });
+        verdict.err().map(|error| reason(&error, name))
+    })
 }
 
 /// Returns why a client refuses a leaf for a name.

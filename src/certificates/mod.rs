@@ -21,7 +21,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 pub(crate) use files::read;
 use files::{pem, tighten, write};
-use issue::{LATEST, Pair, Wanted, end_of, is_for_tls_servers_only, is_limited, is_ours};
+use issue::{LATEST, Leaves, Wanted, end_of, is_for_tls_servers_only, is_limited, is_ours, permitted_names};
 use judge::shown;
 use lock::Lock;
 
@@ -36,7 +36,9 @@ pub struct Certificates {
     pub ca: CertificateDer<'static>,
     /// The server's certificate.
     pub chain: Vec<CertificateDer<'static>>,
-    /// The server's key.
+    /// The server's certificate without addresses, for clients that name a host.
+    pub names_only: Vec<CertificateDer<'static>>,
+    /// The key of both.
     pub key: PrivateKeyDer<'static>,
     /// What the user must know, such as that there is a new CA.
     pub notices: Vec<String>,
@@ -130,10 +132,15 @@ enum Stored {
 
 /// What came of an attempt to go on with the CA there is.
 enum Renewal {
-    Done(Pair),
+    Done(Leaves),
+    /// The CA is good, except for these names, which it may not sign for.
+    TooNarrow(Vec<String>),
     /// Why a new CA is needed, as what follows "the one in ca.pem".
     Impossible(String),
 }
+
+/// How many names a CA may sign for. Beyond, it forgets the ones that are not asked for any more.
+const NAMES_LIMIT: usize = 256;
 
 impl Folder<'_> {
     fn file(&self, name: &str) -> PathBuf {
@@ -162,31 +169,50 @@ impl Folder<'_> {
         }
     }
 
-    /// What is stored, judged by `complaint`.
+    /// Returns this folder with the names that its CA may sign for added. Whoever starts without a name that another one
+    /// has asked for keeps it so.
+    fn with_names_of(&self, ca: &CertificateDer<'_>) -> Folder<'_> {
+        let mut names = self.names.clone();
+        if is_ours(ca) && is_limited(ca) {
+            let more = permitted_names(ca).into_iter().filter(|name| check_host(name).is_ok());
+            for name in more {
+                if names.len() < NAMES_LIMIT && !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        Folder { path: self.path, names, now: self.now }
+    }
+
+    /// What is stored, judged as a client would.
     fn look(&self) -> Result<Stored, CertificateError> {
         let cas = self.read_certificates("ca.pem")?;
         let chain = self.read_certificates("server.pem")?;
+        let names_only = self.read_certificates("server-names.pem")?;
         let key = self.read_key("server.key")?;
         let Some(ca) = cas.into_iter().next() else {
             return Ok(Stored::Bad("is gone".into()));
         };
-        let (Some(key), false) = (key, chain.is_empty()) else {
+        // Somebody else's certificates are served as they are.
+        let names_only = if names_only.is_empty() && !is_ours(&ca) { chain.clone() } else { names_only };
+        let (Some(key), false, false) = (key, chain.is_empty(), names_only.is_empty()) else {
             return Ok(Stored::Bad("has no server certificate".into()));
         };
-        if let Some(why) = self.judge(&ca, &chain, &key) {
+        if let Some(why) = self.with_names_of(&ca).judge(&ca, &chain, &names_only, &key) {
             return Ok(Stored::Bad(why));
         }
-        Ok(Stored::Good(self.certificates(ca, chain, key)))
+        Ok(Stored::Good(self.certificates(ca, chain, names_only, key)))
     }
 
     fn certificates(
         &self,
         ca: CertificateDer<'static>,
         chain: Vec<CertificateDer<'static>>,
+        names_only: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Certificates {
         let (ca_file, bundle_file) = (self.file("ca.pem"), self.file("bundle.pem"));
-        Certificates { ca_file, bundle_file, ca, chain, key, notices: Vec::new() }
+        Certificates { ca_file, bundle_file, ca, chain, names_only, key, notices: Vec::new() }
     }
 
     /// Does something while no other process writes to the folder, which is made if need be.
@@ -217,15 +243,24 @@ impl Folder<'_> {
             if let Some(doubt) = self.clock_doubt(ca) {
                 return Err(CertificateError::Clock { path: self.file("ca.pem"), doubt });
             }
-            match self.renew(ca, ca_key.as_ref())? {
-                Renewal::Done(leaf) => {
+            let grown = self.with_names_of(ca);
+            match grown.renew(ca, ca_key.as_ref())? {
+                Renewal::Done(leaves) => {
                     let notice = format!("certificate renewed; the CA in {file} stays, so clients need nothing");
-                    return self.keep(ca.clone(), leaf, notice);
+                    return self.keep(ca.clone(), leaves, notice);
+                }
+                Renewal::TooNarrow(names) => {
+                    let (ca, leaves) = grown.new_ca(ca_key.as_ref())?;
+                    let names = names.join(", ");
+                    let notice = format!(
+                        "the CA in {file} now covers {names} too. It keeps its key, so sandboxes that run stay trusted. If a system or a browser trusts the earlier certificate, run: kpay-sandbox trust"
+                    );
+                    return self.keep(ca, leaves, notice);
                 }
                 Renewal::Impossible(reason) => why = reason,
             }
         }
-        let (ca, leaf) = self.new_ca()?;
+        let (ca, leaves) = self.new_ca(None)?;
         let notice = if first {
             format!(
                 "made a certificate authority for this installation: {file}; clients must trust it, and it vouches for the sandbox's names only"
@@ -233,10 +268,10 @@ impl Folder<'_> {
         } else {
             format!("NEW CA: the one in {file} {why}; clients that trusted it must trust {file} again")
         };
-        self.keep(ca, leaf, notice)
+        self.keep(ca, leaves, notice)
     }
 
-    /// A leaf from the CA there is, if a client would take it.
+    /// New server certificates from the CA there is, if a client would take them.
     fn renew(
         &self,
         ca: &CertificateDer<'static>,
@@ -246,42 +281,53 @@ impl Folder<'_> {
         let Ok(issuer) = self.wanted().issuer(ca_key) else {
             return Ok(Renewal::Impossible("cannot sign: its key is damaged".into()));
         };
-        let (leaf, key) = self.wanted().leaf(&issuer).map_err(self.making())?;
-        let Some(reason) = self.judge(ca, std::slice::from_ref(&leaf), &key) else {
-            return Ok(Renewal::Done((leaf, key)));
+        let refused = |folder: &Folder<'_>| {
+            let leaves = folder.wanted().leaves(&issuer).map_err(self.making())?;
+            let [all, names_only] = [&leaves.all, &leaves.names_only].map(std::slice::from_ref);
+            Ok(match folder.judge(ca, all, names_only, &leaves.key) {
+                Some(why) => Err(why),
+                None => Ok(leaves),
+            })
         };
-        // A client refuses a leaf as a whole: to tell for which name, each gets one of its own.
+        let reason = match refused(self)? {
+            Ok(leaves) => return Ok(Renewal::Done(leaves)),
+            Err(reason) => reason,
+        };
+        // A client refuses a certificate as a whole: to tell for which name, each gets one of its own.
+        let mut narrow = Vec::new();
         for name in &self.names {
             let single = Folder { path: self.path, names: vec![name.clone()], now: self.now };
-            let (leaf, key) = single.wanted().leaf(&issuer).map_err(self.making())?;
-            if let Some(why) = single.judge(ca, &[leaf], &key) {
-                return Ok(Renewal::Impossible(why));
+            if refused(&single)?.is_err() {
+                narrow.push(name.clone());
             }
         }
-        Ok(Renewal::Impossible(reason))
+        let good_otherwise = !narrow.is_empty() && narrow.len() < self.names.len();
+        Ok(if good_otherwise { Renewal::TooNarrow(narrow) } else { Renewal::Impossible(reason) })
     }
 
-    fn new_ca(&self) -> Result<(CertificateDer<'static>, Pair), CertificateError> {
-        let (ca, ca_key) = self.wanted().ca().map_err(self.making())?;
+    /// Makes a CA, with the key of the earlier one if that is given.
+    fn new_ca(&self, key: Option<&PrivateKeyDer<'_>>) -> Result<(CertificateDer<'static>, Leaves), CertificateError> {
+        let (ca, ca_key) = self.wanted().ca(key).map_err(self.making())?;
         let issuer = self.wanted().issuer(&ca_key).map_err(self.making())?;
-        let leaf = self.wanted().leaf(&issuer).map_err(self.making())?;
+        let leaves = self.wanted().leaves(&issuer).map_err(self.making())?;
         // After a crash between the two they do not match, which the next start sees. The certificate comes first: it
         // shows that a key beside it is ours.
         write(&self.file("ca.pem"), pem("CERTIFICATE", &ca).as_bytes(), 0o644)?;
         write(&self.file("ca.key"), pem("PRIVATE KEY", ca_key.secret_der()).as_bytes(), 0o600)?;
-        Ok((ca, leaf))
+        Ok((ca, leaves))
     }
 
-    /// Writes a leaf, and the bundle if it does not hold the CA.
+    /// Writes the server's certificates, and the bundle if it does not hold the CA.
     fn keep(
         &self,
         ca: CertificateDer<'static>,
-        (leaf, key): Pair,
+        Leaves { all, names_only, key }: Leaves,
         notice: String,
     ) -> Result<Certificates, CertificateError> {
         write(&self.file("server.key"), pem("PRIVATE KEY", key.secret_der()).as_bytes(), 0o600)?;
-        write(&self.file("server.pem"), pem("CERTIFICATE", &leaf).as_bytes(), 0o644)?;
-        let mut found = self.certificates(ca, vec![leaf], key);
+        write(&self.file("server.pem"), pem("CERTIFICATE", &all).as_bytes(), 0o644)?;
+        write(&self.file("server-names.pem"), pem("CERTIFICATE", &names_only).as_bytes(), 0o644)?;
+        let mut found = self.certificates(ca, vec![all], vec![names_only], key);
         found.notices.push(notice);
         if !self.bundled(&found.ca)? {
             found.notices.extend(self.write_bundle(&found.ca)?);
@@ -301,7 +347,7 @@ impl Folder<'_> {
     /// Somebody may have named a folder with certificates of their own: those are not overwritten.
     fn refuse_foreign(&self) -> Result<(), CertificateError> {
         let mut certificates = 0;
-        for name in ["ca.pem", "server.pem"] {
+        for name in ["ca.pem", "server.pem", "server-names.pem"] {
             let found = self.read_certificates(name)?;
             certificates += found.len();
             if found.first().is_some_and(|der| !is_ours(der)) {

@@ -66,6 +66,11 @@ pub(super) fn run(trust: &Trust, wanted: bool) -> ExitCode {
         Ok(said) => say(&said),
         Err(why) => return fail(1, &why),
     }
+    if wanted && curl_uses_mbedtls() {
+        say(
+            "this machine's curl uses mbedTLS, which accepts no CA that is limited to names, as this one is. Use a curl with another TLS library",
+        );
+    }
     for (database, problem) in if trust.into.is_none() { browsers(&ca, wanted) } else { Vec::new() } {
         match problem {
             None => {
@@ -75,6 +80,12 @@ pub(super) fn run(trust: &Trust, wanted: bool) -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Returns true if `curl`, by which the library is known best, is built with mbedTLS.
+fn curl_uses_mbedtls() -> bool {
+    let output = Command::new("curl").arg("--version").output();
+    output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).to_ascii_lowercase().contains("mbedtls"))
 }
 
 fn store(into: Option<&Path>) -> Result<Store, String> {

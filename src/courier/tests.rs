@@ -222,7 +222,7 @@ async fn an_answer_that_is_not_http_is_broken() {
 #[tokio::test]
 async fn a_self_signed_listener_is_refused_unless_trusted_or_insecure() {
     let ((cert, key), (listener, address)) = (self_signed(), listener().await);
-    let acceptor = tls::acceptor(vec![cert.clone()], key).unwrap();
+    let acceptor = tls::acceptor(vec![cert.clone()], vec![cert.clone()], &key).unwrap();
     let _serving = tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             if let Ok(stream) = acceptor.accept(stream).await {

@@ -2,10 +2,16 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use kpay_sandbox::certificates::{Certificates, check_host, open};
 use kpay_sandbox::clock::wall_clock;
+use kpay_sandbox::tls;
+use rustls::RootCertStore;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -22,12 +28,12 @@ fn the_first_run_makes_every_file_and_the_second_changes_none() {
     let first = opened(folder.path(), &[], wall_clock());
     assert!(first.notices[0].contains("made a certificate authority"), "{:?}", first.notices);
     let content = || {
-        ["ca.pem", "ca.key", "server.pem", "server.key", "bundle.pem", ".gitignore"]
+        ["ca.pem", "ca.key", "server.pem", "server-names.pem", "server.key", "bundle.pem", ".gitignore"]
             .map(|name| fs::read(folder.path().join(name)).unwrap())
     };
     let before = content();
-    assert_eq!(before[5], b"*\n");
-    let bundle = String::from_utf8(before[4].clone()).unwrap();
+    assert_eq!(before[6], b"*\n");
+    let bundle = String::from_utf8(before[5].clone()).unwrap();
     assert!(bundle.ends_with(&*String::from_utf8_lossy(&before[0]).replace("\r\n", "\n")));
     assert!(opened(folder.path(), &[], wall_clock()).notices.is_empty());
     assert_eq!(before, content());
@@ -48,15 +54,73 @@ fn keys_are_their_owners_only() {
     assert_eq!(mode(), 0o600);
 }
 
+/// Returns true if a client that trusts a CA takes the server's certificates of a folder.
+fn trusts(ca: &CertificateDer<'static>, found: &Certificates, host: &str) -> bool {
+    let mut roots = RootCertStore::empty();
+    roots.add(ca.clone()).unwrap();
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), tls::provider()).build().unwrap();
+    let name = ServerName::try_from(host.to_owned()).unwrap();
+    [&found.chain, &found.names_only]
+        .into_iter()
+        .filter(|chain| found.names_only != **chain || host.parse::<std::net::IpAddr>().is_err())
+        .all(|chain| verifier.verify_server_cert(&chain[0], &[], &name, &[], UnixTime::now()).is_ok())
+}
+
 #[test]
-fn a_name_that_the_ca_does_not_cover_makes_a_new_ca_loudly() {
+fn the_names_of_a_folders_ca_only_grow_and_what_runs_already_stays_trusted() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = opened(folder.path(), &["first.test", "10.1.2.3"], wall_clock());
+    let second = opened(folder.path(), &["second.test", "fd00::5"], wall_clock());
+    let notice = &second.notices[0];
+    assert!(notice.contains("now covers second.test, fd00::5 too") && !notice.contains("NEW CA"), "{notice}");
+    for host in ["first.test", "10.1.2.3", "pay.esicia.com", "127.0.0.1"] {
+        assert!(trusts(&second.ca, &first, host), "{host}: who reads ca.pem now trusts the first sandbox");
+        assert!(trusts(&second.ca, &second, host), "{host}");
+    }
+    assert!(trusts(&second.ca, &second, "second.test") && trusts(&second.ca, &second, "fd00::5"));
+    assert!(!trusts(&first.ca, &second, "second.test"));
+    let serial = |der: &CertificateDer<'_>| X509Certificate::from_der(der).unwrap().1.raw_serial().to_owned();
+    assert_ne!(serial(&first.ca), serial(&second.ca), "browsers refuse a number that comes again");
+    for hosts in [&["first.test"][..], &[], &["second.test"]] {
+        let later = opened(folder.path(), hosts, wall_clock());
+        assert!(later.notices.is_empty() && later.ca == second.ca && later.chain == second.chain, "{hosts:?}");
+    }
+}
+
+#[test]
+fn names_that_are_asked_for_at_once_are_all_covered() {
+    let folder = tempfile::tempdir().unwrap();
+    opened(folder.path(), &[], wall_clock());
+    let names: Vec<String> = (0..6).map(|number| format!("shop-{number}.test")).collect();
+    std::thread::scope(|scope| {
+        for name in &names {
+            scope.spawn(|| opened(folder.path(), &[name], wall_clock()));
+        }
+    });
+    let last = opened(folder.path(), &[], wall_clock());
+    assert!(names.iter().all(|name| trusts(&last.ca, &last, name)));
+}
+
+#[test]
+fn a_ca_covers_a_limited_number_of_names() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in ["a", "b"] {
+        let hosts: Vec<String> = (0..200).map(|number| format!("{round}{number}.test")).collect();
+        let found = open(folder.path(), &hosts, wall_clock()).unwrap();
+        assert!(trusts(&found.ca, &found, &hosts[199]));
+        let (_, ca) = X509Certificate::from_der(&found.ca).unwrap();
+        let constraints = ca.name_constraints().unwrap().unwrap().value.permitted_subtrees.as_ref().unwrap();
+        assert!(constraints.len() <= 257, "{}", constraints.len());
+    }
+}
+
+#[test]
+fn a_folder_of_an_earlier_version_keeps_its_ca() {
     let folder = tempfile::tempdir().unwrap();
     let first = opened(folder.path(), &[], wall_clock());
-    let second = opened(folder.path(), &["shop.test", "192.168.1.5"], wall_clock());
-    assert_ne!(first.ca, second.ca);
-    assert!(second.notices[0].starts_with("NEW CA") && second.notices[0].contains("shop.test"), "{:?}", second.notices);
-    let third = opened(folder.path(), &[], wall_clock());
-    assert_eq!(second.ca, third.ca, "fewer names are covered as well");
+    fs::remove_file(folder.path().join("server-names.pem")).unwrap();
+    let later = opened(folder.path(), &[], wall_clock());
+    assert!(later.ca == first.ca && later.notices[0].contains("so clients need nothing"), "{:?}", later.notices);
 }
 
 #[test]

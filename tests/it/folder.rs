@@ -17,7 +17,8 @@ use rcgen::{
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
-const FILES: [&str; 7] = ["ca.pem", "ca.key", "server.pem", "server.key", "bundle.pem", ".lock", ".gitignore"];
+const FILES: [&str; 8] =
+    ["ca.pem", "ca.key", "server.pem", "server-names.pem", "server.key", "bundle.pem", ".lock", ".gitignore"];
 
 fn opened(folder: &Path, now: SystemTime) -> Certificates {
     open(folder, &[], now).unwrap()
@@ -418,4 +419,19 @@ fn who_holds_the_lock_is_in_it_and_is_gone_afterwards() {
     let folder = tempfile::tempdir().unwrap();
     opened(folder.path(), wall_clock());
     assert_eq!(fs::read(folder.path().join(".lock")).unwrap(), b"");
+}
+
+#[test]
+fn trust_warns_where_curl_uses_a_library_that_accepts_no_limited_ca() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("store")).unwrap();
+    let curl = folder.path().join("curl");
+    for (library, warned) in [("OpenSSL/3.0.13", false), ("mbedTLS/3.6.0", true)] {
+        fs::write(&curl, format!("#!/bin/sh\necho 'curl 8.5.0 libcurl/8.5.0 {library}'\n")).unwrap();
+        fs::set_permissions(&curl, fs::Permissions::from_mode(0o755)).unwrap();
+        let output = program(folder.path(), &["trust", "--into", "store"]).env("PATH", folder.path()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        assert_eq!(said.contains("mbedTLS"), warned, "{said}");
+    }
 }

@@ -7,6 +7,8 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, HandshakeKind};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::core::good_pay;
 use crate::harness::{Running, exchange, json_of, post, trusting, trusting_with};
@@ -101,4 +103,18 @@ async fn two_sandboxes_share_one_folder_and_one_ca() {
     assert_ne!(one.url(), two.url());
     trusting(&one);
     assert_eq!(std::fs::read(one.ca()).unwrap(), std::fs::read(two.ca()).unwrap());
+}
+
+#[tokio::test]
+async fn a_client_that_names_a_host_gets_a_certificate_without_addresses() {
+    let running = Running::start().await;
+    for (host, addresses) in [("localhost", false), ("pay.esicia.com", false), ("127.0.0.1", true)] {
+        let name = ServerName::try_from(host).unwrap();
+        let connector = TlsConnector::from(Arc::clone(&running.tls));
+        let stream = connector.connect(name, running.connect_plain().await).await.unwrap();
+        let leaf = stream.get_ref().1.peer_certificates().unwrap()[0].clone();
+        let (_, leaf) = <X509Certificate<'_> as FromDer<'_, _>>::from_der(&leaf).unwrap();
+        let names = &leaf.subject_alternative_name().unwrap().unwrap().value.general_names;
+        assert_eq!(names.iter().any(|name| matches!(name, GeneralName::IPAddress(_))), addresses, "{host}: {names:?}");
+    }
 }
