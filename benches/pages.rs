@@ -71,6 +71,7 @@ fn fill(sandbox: &Sandbox, count: usize) {
                 key: None,
                 scenario: None,
                 host: "localhost",
+                announced: ["https://", "localhost"],
                 head: b"POST /\n",
                 body: Body::Whole(body.as_bytes()),
             };

@@ -51,6 +51,7 @@ fn pay(sandbox: &Sandbox, number: usize, port: u16, scenario: Option<&str>) {
         key: None,
         scenario,
         host: "localhost",
+        announced: ["https://", "localhost"],
         head: b"",
         body: Body::Whole(body.as_bytes()),
     };

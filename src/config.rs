@@ -10,6 +10,7 @@ use crate::certificates;
 use crate::clock::ClockMode;
 use crate::courier::{PostbackHost, Postbacks, Redirection};
 use crate::gateway::Timestamp;
+use crate::gateway::merchant::Network;
 use crate::gateway::timestamp::Span;
 use crate::log::LogFormat;
 use crate::web::{Redirect, RefusalStatus};
@@ -48,6 +49,20 @@ pub struct Config {
     /// Accept any user and password: each user is a merchant of its own, made when first seen
     #[arg(long, env = "KPAY_SANDBOX_OPEN", value_parser = clap::builder::FalseyValueParser::new())]
     pub open: bool,
+
+    /// Address at which browsers reach the sandbox, which answers announce
+    ///
+    /// The `url` of an answer leads to the checkout page there: behind port mappings, tunnels and Codespaces.
+    #[arg(long, env = "KPAY_SANDBOX_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<PublicUrl>,
+
+    /// Believe X-Forwarded-Proto, -For and -Host from these addresses
+    #[arg(long, env = "KPAY_SANDBOX_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',')]
+    pub trusted_proxy: Vec<Network>,
+
+    /// Announce the sandbox's own address in plain HTTP only: set by `exec`.
+    #[arg(skip)]
+    pub announces_own: bool,
 
     /// HTTP status of a refusal: 200 as KPay, or http for a real one (401, 403, 400, 409, 404 ...)
     #[arg(long, env = "KPAY_SANDBOX_REFUSAL_STATUS", value_name = "200|http", default_value = "200", value_parser = refusal_status, hide_possible_values = true)]
@@ -129,7 +144,7 @@ pub struct Config {
     #[arg(long, env = "KPAY_SANDBOX_LOG", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log: LogFormat,
 
-    /// No banner and no log
+    /// Print errors only: no banner, no notices, no log
     #[arg(long, env = "KPAY_SANDBOX_QUIET", value_parser = clap::builder::FalseyValueParser::new())]
     pub quiet: bool,
 }
@@ -161,12 +176,44 @@ impl Default for Config {
             scenario: None,
             chaos: 0.0,
             open: false,
+            public_url: None,
+            trusted_proxy: Vec::new(),
+            announces_own: false,
             clock: ClockMode::Running,
             clock_start: None,
             clock_speed: 1.0,
             control_token: None,
             control_open: false,
         }
+    }
+}
+
+/// An address at which browsers reach the sandbox: `http` or `https`, without a slash at its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicUrl(pub String);
+
+impl PublicUrl {
+    /// Returns the host without its port.
+    pub fn host(&self) -> &str {
+        let authority = self.0.split("://").nth(1).unwrap_or_default().split('/').next().unwrap_or_default();
+        authority.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(authority, |(host, _)| host)
+    }
+
+    /// Returns scheme, host and port.
+    pub fn origin(&self) -> String {
+        self.0.splitn(4, '/').take(3).collect::<Vec<_>>().join("/")
+    }
+}
+
+impl std::str::FromStr for PublicUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<PublicUrl, &'static str> {
+        let wrong = "write http:// or https:// and a host, such as https://name-8443.app.github.dev";
+        let uri: http::Uri = text.parse().map_err(|_| wrong)?;
+        let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
+        let is_plain = uri.authority().is_some_and(|found| !found.as_str().contains('@')) && uri.query().is_none();
+        if is_web && is_plain { Ok(PublicUrl(text.trim_end_matches('/').to_owned())) } else { Err(wrong) }
     }
 }
 
@@ -223,6 +270,21 @@ fn state_interval(text: &str) -> Result<Span, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_public_address_is_one_of_the_web() {
+        for (text, origin, host) in [
+            ("https://a.test/", "https://a.test", "a.test"),
+            ("http://a.test:81/pay/", "http://a.test:81", "a.test"),
+            ("http://[::1]:81", "http://[::1]:81", "[::1]"),
+        ] {
+            let url: PublicUrl = text.parse().unwrap();
+            assert_eq!((&*url.origin(), url.host(), url.0.ends_with('/')), (origin, host, false), "{text}");
+        }
+        for wrong in ["a.test", "ftp://a.test", "https://", "https://u:p@a.test", "https://a.test/?x=1", ""] {
+            assert!(wrong.parse::<PublicUrl>().is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_port_alone_listens_on_this_machine_only() {

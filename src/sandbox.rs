@@ -1,7 +1,9 @@
 //! A running sandbox: started from a `Config`, stopped or dropped. The program and every test use this door.
 
+mod facts;
+
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::certificates::{self, CertificateError, Certificates};
 use crate::clock::{Clock, ClockMode, wall_clock};
-use crate::config::{Config, DEFAULT_LISTEN};
+use crate::config::{Config, DEFAULT_LISTEN, PublicUrl};
 use crate::courier::{self, Courier, CourierSettings};
 use crate::door::Door;
 use crate::fixtures::{FixtureError, Fixtures};
@@ -25,8 +27,10 @@ use crate::gateway::{Gateway, Settings};
 use crate::proxy::Proxy;
 use crate::scheduler::{Advanced, CannotAdvance, Scheduler};
 use crate::state_file::StateFile;
-use crate::web::{Guard, Home, Surfaces, Work};
-use crate::{server, tls, view};
+use crate::web::{Announced, Guard, Surfaces, Work};
+use crate::{server, tls};
+pub use facts::Facts;
+use facts::{curl_line, home, info, url};
 
 /// How long deliveries under way may still take after a stop.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -41,31 +45,6 @@ pub struct Sandbox {
     tasks: Vec<JoinHandle<()>>,
     /// The file of `--state`, and the facts that are written into it.
     state: Option<(Arc<StateFile>, serde_json::Value)>,
-}
-
-/// What a client needs to know.
-#[derive(Debug, Clone)]
-pub struct Facts {
-    /// Base URL, without a slash at its end.
-    pub url: String,
-    /// The addresses that are listened on.
-    pub addresses: Vec<SocketAddr>,
-    /// The CA to trust.
-    pub ca: PathBuf,
-    /// The system's roots and ours, for tools whose setting replaces the roots.
-    pub bundle: PathBuf,
-    /// The first merchant's user.
-    pub username: String,
-    /// And password.
-    pub password: String,
-    /// And key.
-    pub key: String,
-    /// The profile's name.
-    pub profile: String,
-    /// A line that works when pasted.
-    pub curl: String,
-    /// What the start has to say, such as that there is a new CA.
-    pub notices: Vec<String>,
 }
 
 /// Why a sandbox did not start.
@@ -136,7 +115,7 @@ impl Sandbox {
             username: caller.username.to_string(),
             password: caller.password.into(),
             key: caller.key.into(),
-            profile: config.profile,
+            profile: config.profile.clone(),
             curl: String::new(),
             notices: certificates.notices,
         };
@@ -145,7 +124,8 @@ impl Sandbox {
         let surfaces = Arc::new(Surfaces {
             scheduler: Arc::clone(&scheduler),
             guard: Guard {
-                names: certificates::names(&config.hosts),
+                names: served_names(&config.hosts, config.public_url.as_ref()),
+                public: config.public_url.as_ref().map(PublicUrl::origin),
                 token: config.control_token,
                 beyond_loopback: facts.addresses.iter().any(|address| !address.ip().is_loopback()),
                 open: config.control_open,
@@ -156,6 +136,13 @@ impl Sandbox {
             door: Arc::clone(&door),
             refusal_status: config.refusal_status,
             default_host: facts.url.trim_start_matches("https://").to_owned(),
+            announced: Announced {
+                own: facts.url.replacen("https://", "http://", 1),
+                names: config.hosts.iter().map(|name| name.to_ascii_lowercase()).collect(),
+                only_own: config.announces_own,
+                public: config.public_url.map(|url| url.0),
+            },
+            trusted_proxies: config.trusted_proxy,
             home: home(&facts),
             redirect: config.redirect,
             proxy: Proxy::new(config.offline, &facts.addresses),
@@ -318,6 +305,12 @@ fn wanted_hosts(config: &Config) -> Vec<String> {
     hosts
 }
 
+/// The names under which the sandbox is served.
+fn served_names(hosts: &[String], public: Option<&PublicUrl>) -> Vec<String> {
+    let public = public.map(|url| url.host().to_ascii_lowercase());
+    certificates::names(hosts).into_iter().chain(public).collect()
+}
+
 /// Whether this is a container: `localhost` in a returl then mostly means the machine around it.
 fn in_container() -> bool {
     ["/.dockerenv", "/run/.containerenv"].iter().any(|file| Path::new(file).exists())
@@ -342,55 +335,4 @@ fn bind(wanted: &[SocketAddr], further: Vec<TcpListener>) -> Result<Vec<TcpListe
     }
     listeners.extend(further);
     Ok(listeners)
-}
-
-fn url(addresses: &[SocketAddr]) -> String {
-    let first = addresses[0];
-    let named = addresses.len() > 1
-        && addresses.iter().all(|address| address.ip().is_loopback() && address.port() == first.port());
-    match first.ip() {
-        ip if named || ip.is_unspecified() => format!("https://localhost:{}", first.port()),
-        IpAddr::V6(ip) => format!("https://[{ip}]:{}", first.port()),
-        IpAddr::V4(ip) => format!("https://{ip}:{}", first.port()),
-    }
-}
-
-fn curl_line(facts: &Facts) -> String {
-    let quoted = view::shell_quoted;
-    let ca = quoted(&facts.ca.to_string_lossy());
-    let user = quoted(&format!("{}:{}", facts.username, facts.password));
-    let key = if facts.profile == "portal" {
-        format!(" --header {}", quoted(&format!("Kpay-Key: {}", facts.key)))
-    } else {
-        String::new()
-    };
-    format!("curl --cacert {ca} --user {user}{key} {}/ --data '{}'", facts.url, view::SAMPLE_PAYMENT)
-}
-
-/// What the control API tells of this sandbox that never changes.
-fn info(facts: &Facts, seed: u64, repeatable: bool, expires: &str) -> serde_json::Value {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    serde_json::json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "profile": facts.profile,
-        "seed": seed,
-        "repeatable": repeatable,
-        "url": facts.url,
-        "addresses": facts.addresses,
-        "username": facts.username,
-        "ca": absolute(&facts.ca),
-        "bundle": absolute(&facts.bundle),
-        "certificate_expires": expires,
-        "pid": std::process::id(),
-    })
-}
-
-fn home(facts: &Facts) -> Home {
-    Home {
-        version: env!("CARGO_PKG_VERSION"),
-        url: facts.url.clone(),
-        ca: facts.ca.display().to_string(),
-        profile: facts.profile.clone(),
-        curl: facts.curl.clone(),
-    }
 }

@@ -3,6 +3,7 @@
 mod body;
 mod forward;
 mod head;
+mod origin;
 mod requests;
 
 use std::borrow::Cow;
@@ -32,6 +33,7 @@ use crate::outgoing::{Line, Outgoing, Patience, Reset};
 use crate::proxy::Asked;
 use crate::web::{Body, Reading, Reply, Request, Sending, Surfaces};
 use head::Otherwise;
+use origin::Origin;
 use requests::Connections;
 pub(crate) use requests::{Looks, UnderWay};
 
@@ -239,7 +241,8 @@ fn answer(
     let (is_head, version) = (request.method() == Method::HEAD, request.version());
     let (mut head, incoming) = request.into_parts();
     async move {
-        let (body, upload) = match head::check(&surfaces, &mut head, peer) {
+        let mut origin = Origin { peer, secure, forwarded: false };
+        let (body, upload) = match head::check(&surfaces, &mut head, &mut origin) {
             Ok(Reading::Whole(limit)) => {
                 (body::read_whole(pin!(body::read(&head.headers, version, incoming, limit))).await, None)
             }
@@ -257,8 +260,10 @@ fn answer(
         let (reply, is_last, mut headers) = match body {
             Ok(body) => {
                 // Some clients ask a proxy for https with an address in full, and leave the TLS to it.
-                let secure = secure || (version < Version::HTTP_2 && head.uri.scheme_str() == Some("https"));
-                let request = Request { method: head.method, uri: head.uri, headers: head.headers, peer, secure, body };
+                let secure = origin.secure || (version < Version::HTTP_2 && head.uri.scheme_str() == Some("https"));
+                let Origin { peer, forwarded, .. } = origin;
+                let (method, uri, headers) = (head.method, head.uri, head.headers);
+                let request = Request { method, uri, headers, peer, secure, forwarded, body };
                 let (reply, unread) = match upload {
                     None => (surfaces.answer(&request).await, matches!(request.body, Body::TooLarge)),
                     Some(feeding) => Box::pin(body::answer_streamed(&surfaces, &request, feeding)).await,

@@ -10,7 +10,7 @@ use clap::Args;
 use super::gate::{Gate, Requirement};
 use super::isolation::{self, Way};
 use super::report::Report;
-use super::{child, fail};
+use super::{child, fail, payers};
 use crate::cli::serve;
 use crate::config::Config;
 use crate::environment::Surroundings;
@@ -53,6 +53,10 @@ pub struct Exec {
     #[arg(long, value_name = "CODES,SCENARIOS", value_delimiter = ',')]
     require: Vec<String>,
 
+    /// A log was asked for.
+    #[arg(skip)]
+    logs: bool,
+
     /// The command and its arguments
     #[arg(value_name = "COMMAND", required = true, last = true, num_args = 1..)]
     command: Vec<OsString>,
@@ -62,7 +66,8 @@ impl Exec {
     /// Nobody who runs a command wants a fixed port, or a folder of certificates among the sources.
     pub(super) fn with_defaults(mut self, certs_named: bool, log_named: bool) -> Exec {
         // What the command says is what counts: a log has to be asked for.
-        self.config.quiet |= !log_named;
+        self.logs = log_named;
+        self.config.announces_own = true;
         if self.config.listen.is_empty() {
             self.config.listen = Config::default().listen;
         }
@@ -70,6 +75,19 @@ impl Exec {
             self.config.certs = folder;
         }
         self
+    }
+
+    /// Tells what the start has to say, and goes on to tell what happens.
+    fn speak(&self, sandbox: &Sandbox) -> Voice {
+        if self.config.quiet {
+            return Voice { log: None, payers: None };
+        }
+        sandbox.facts().notices.iter().for_each(|notice| say(notice));
+        let base = format!("http://{}", address_of(sandbox.facts().addresses[0]));
+        say(&format!("dashboard {base}/__sandbox/"));
+        let door = sandbox.door();
+        let log = self.logs.then(|| Writing::start(Arc::clone(door), self.config.log, std::io::stderr()));
+        Voice { log, payers: Some(tokio::spawn(payers::tell(Arc::clone(door), base))) }
     }
 
     /// Reads what `--require` names.
@@ -84,10 +102,11 @@ impl Exec {
             gates.push(Gate::Unmet);
         }
         let failed = report.failed(&gates);
-        if self.report || !status.success() || !failed.is_empty() {
+        let is_bad = !status.success() || !failed.is_empty();
+        if self.report || (is_bad && !self.config.quiet) {
             say(&report.text());
             say(&way.told());
-        } else if let Some(warning) = report.warning() {
+        } else if let Some(warning) = report.warning().filter(|_| !self.config.quiet) {
             say(&warning);
         }
         for why in &failed {
@@ -154,16 +173,12 @@ async fn around(exec: Exec) -> ExitCode {
         Ok(required) => required,
         Err(why) => return fail(2, &why),
     };
-    for notice in &sandbox.facts().notices {
-        say(notice);
-    }
+    let voice = exec.speak(&sandbox);
     if let Some(file) = &exec.config.ready_file
         && let Err(error) = serve::write_ready_file(file, sandbox.facts())
     {
         return fail(2, &format!("{}: cannot be written: {error}; name another with --ready-file", file.display()));
     }
-    let log =
-        (!exec.config.quiet).then(|| Writing::start(Arc::clone(sandbox.door()), exec.config.log, std::io::stderr()));
     let surroundings = surroundings(&sandbox, exec.intercept);
     if let Err(error) = surroundings.write_tools() {
         return fail(
@@ -187,12 +202,28 @@ async fn around(exec: Exec) -> ExitCode {
     let status = signals.until_end_of(&mut child).await;
     let report = sandbox.door().apply(|gateway, _| Report::of(gateway, &required, exec.protect_live));
     sandbox.stop().await;
-    if let Some(log) = log {
-        log.end().await;
-    }
+    voice.end().await;
     match status {
         Ok(status) => exec.conclude(&report, status, &way),
         Err(error) => fail(1, &format!("the command cannot be waited for: {error}")),
+    }
+}
+
+/// What is said while the command runs.
+struct Voice {
+    log: Option<Writing>,
+    payers: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Voice {
+    /// Ends it once everything is said.
+    async fn end(self) {
+        if let Some(payers) = self.payers {
+            payers.abort();
+        }
+        if let Some(log) = self.log {
+            log.end().await;
+        }
     }
 }
 

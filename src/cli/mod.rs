@@ -6,6 +6,7 @@ pub mod exec;
 mod gate;
 pub mod hosts;
 pub mod isolation;
+mod payers;
 pub mod probe;
 pub mod remote;
 mod replace;

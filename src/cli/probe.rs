@@ -120,6 +120,7 @@ fn pay(sandbox: &Sandbox, url: &str, number: usize, scenario: &str) -> Option<St
         key: Some(&facts.key),
         scenario: Some(scenario),
         host: "localhost",
+        announced: ["https://", "localhost"],
         head: b"",
         body: Body::Whole(body.as_bytes()),
     };

@@ -54,8 +54,8 @@ async fn serve(config: Config) -> ExitCode {
         Ok(sandbox) => sandbox,
         Err(error) => return fail(exit_code(&error), &error.to_string()),
     };
-    for notice in &sandbox.facts().notices {
-        log::say(notice);
+    if !quiet {
+        sandbox.facts().notices.iter().for_each(|notice| log::say(notice));
     }
     if let Some(file) = &ready_file
         && let Err(error) = write_ready_file(file, sandbox.facts())

@@ -22,8 +22,10 @@ pub struct Call<'a> {
     pub key: Option<&'a str>,
     /// The scenario that the request itself names.
     pub scenario: Option<&'a str>,
-    /// `host:port` under which the caller reached us: the checkout page is announced there.
+    /// `host:port` under which the caller reached us.
     pub host: &'a str,
+    /// The address that payers' browsers open, in two parts: the checkout page is announced there.
+    pub announced: [&'a str; 2],
     /// Request line and headers as they may be kept: `masking::head`.
     pub head: &'a [u8],
     /// The body as it came.

@@ -84,6 +84,21 @@ impl From<Network> for String {
     }
 }
 
+impl Network {
+    /// Returns true if the address is in it.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address)
+    }
+}
+
+impl std::str::FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Network::try_from(text.to_owned())
+    }
+}
+
 impl TryFrom<String> for Network {
     type Error = String;
 
@@ -115,7 +130,7 @@ impl Merchant {
 
     /// Whether a call may come from there.
     pub fn allows(&self, peer: IpAddr) -> bool {
-        self.whitelist.iter().any(|network| network.0.contains(&peer))
+        self.whitelist.iter().any(|network| network.contains(peer))
     }
 
     /// Returns true if it is like `template` but for the user.

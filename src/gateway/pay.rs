@@ -46,7 +46,7 @@ impl Gateway {
         }
         let authkey = self.ids.authkey();
         let position = self.take_in(order, &account.profile, Arc::clone(&scenario), choice, now);
-        let (body, refusal) = self.decide(position, &scenario, call.host, &authkey, now);
+        let (body, refusal) = self.decide(position, &scenario, call.announced, &authkey, now);
         let transaction = self.transaction(position);
         let tid = transaction.tid.clone();
         let body = wire::with_fields(body, &scenario.answer.fields, transaction);
@@ -73,7 +73,7 @@ impl Gateway {
         &mut self,
         position: Position,
         scenario: &Scenario,
-        host: &str,
+        [scheme, host]: [&str; 2],
         authkey: &str,
         now: Timestamp,
     ) -> (Vec<u8>, Option<Refusal>) {
@@ -81,7 +81,7 @@ impl Gateway {
             Decision::Accepted => {
                 let transaction = self.transaction(position);
                 let blank = transaction.order.method == Method::Momo && transaction.profile.momo_url == MomoUrl::Blank;
-                let page = ["https://", host, "/checkout/", &*transaction.checkout];
+                let page = [scheme, host, "/checkout/", &*transaction.checkout];
                 (wire::accepted(if blank { &[" "] } else { &page }, authkey, transaction), None)
             }
             Decision::Settled(settlement) => {

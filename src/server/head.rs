@@ -1,13 +1,12 @@
 //! What is refused for its head alone, before the body is read.
 
-use std::net::IpAddr;
-
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderValue, Method, Version};
 
 use super::HEADER_LIMIT;
+use super::origin::Origin;
 use crate::web::{Reading, Reply, Surfaces};
 
 /// What becomes of a request whose body is not for the sandbox.
@@ -25,14 +24,19 @@ impl From<Reply> for Otherwise {
 }
 
 /// Returns how the body is to be read, or what becomes of the request instead.
-pub(super) fn check(surfaces: &Surfaces, head: &mut Parts, peer: IpAddr) -> Result<Reading, Otherwise> {
+pub(super) fn check(surfaces: &Surfaces, head: &mut Parts, origin: &mut Origin) -> Result<Reading, Otherwise> {
     if head.method == Method::CONNECT {
         let sentence = "CONNECT is only possible as the first request of a connection, and not inside TLS";
-        surfaces.connection_failed(peer, sentence.to_owned());
+        surfaces.connection_failed(origin.peer, sentence.to_owned());
         let allowed = "GET, HEAD, POST, PUT, DELETE";
         return Err(Reply::problem(405, sentence).with("Allow", allowed).into());
     }
     check_host(head).map_err(|sentence| Reply::problem(400, &sentence))?;
+    *origin = origin.behind(&surfaces.trusted_proxies, head);
+    if origin.forwarded && head.headers.get(HOST).is_some_and(|host| !is_host(host.as_bytes())) {
+        let sentence = "X-Forwarded-Host is not a host with an optional port. Send one such as shop.example";
+        return Err(Reply::problem(400, sentence).into());
+    }
     // hyper bounds its buffer, which a head that arrives quickly can outgrow: the limit itself is kept here.
     if head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>() > HEADER_LIMIT {
         return Err(Reply::problem(431, &format!("the headers are larger than {HEADER_LIMIT} bytes")).into());

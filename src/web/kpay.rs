@@ -58,6 +58,9 @@ pub(super) async fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
     let credentials = credentials(known.authorization);
     let user = credentials.as_ref().ok().map(|credentials| &*credentials.username);
     let head = masking::head(request.method.as_str(), request.path(), headers, user);
+    // Its characters are checked with the head.
+    let host = known.host.and_then(|host| host.to_str().ok()).filter(|host| !host.is_empty());
+    let host = host.unwrap_or(&surfaces.default_host);
     let call = Call {
         method: request.method.as_str(),
         scenario,
@@ -65,12 +68,8 @@ pub(super) async fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
         peer: request.peer,
         credentials,
         key: known.key.and_then(|key| key.to_str().ok()),
-        // Its characters are checked with the head.
-        host: known
-            .host
-            .and_then(|host| host.to_str().ok())
-            .filter(|host| !host.is_empty())
-            .unwrap_or(&surfaces.default_host),
+        host,
+        announced: surfaces.announced.for_host(host, request.forwarded),
         head: &head,
         body: match &request.body {
             Body::Whole(body) => call::Body::Whole(body),

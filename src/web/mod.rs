@@ -1,5 +1,6 @@
 //! The surfaces: which one answers which path. Requests arrive as our own small type; hyper stays in `server.rs`.
 
+mod announced;
 mod astray;
 mod checkout;
 mod control;
@@ -17,6 +18,7 @@ use http::{HeaderMap, Method, Uri};
 use tokio::sync::watch;
 
 use crate::door::Door;
+use crate::gateway::merchant::Network;
 use crate::proxy::{Proxy, is_kpay};
 use crate::scheduler::Scheduler;
 pub use reply::{Reply, Sending};
@@ -35,6 +37,8 @@ pub struct Request {
     pub peer: IpAddr,
     /// It came over TLS.
     pub secure: bool,
+    /// A trusted proxy sent it on.
+    pub forwarded: bool,
     /// Its body.
     pub body: Body,
 }
@@ -97,6 +101,10 @@ pub struct Surfaces {
     pub refusal_status: RefusalStatus,
     /// `host:port` to name where a caller has not said how it reached us.
     pub default_host: String,
+    /// Where the checkout page is announced.
+    pub announced: Announced,
+    /// The proxies whose `X-Forwarded-` headers are believed.
+    pub trusted_proxies: Vec<Network>,
     /// What happens to requests for tunnels.
     pub proxy: Proxy,
     /// How the payer's browser comes back to the shop.
@@ -126,6 +134,7 @@ fn asset(name: &str) -> Reply {
     }
 }
 
+pub use announced::Announced;
 pub use checkout::Redirect;
 pub use control::{Guard, Work, endpoints};
 pub use home::Home;

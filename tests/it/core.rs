@@ -137,6 +137,7 @@ pub(crate) fn good_call(body: &[u8]) -> Call<'_> {
         key: Some("your_api_key"),
         scenario: None,
         host: "pay.esicia.com",
+        announced: ["https://", "pay.esicia.com"],
         head: b"POST /\n",
         body: Body::Whole(body),
     }

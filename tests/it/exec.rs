@@ -33,7 +33,8 @@ fn a_command_with_kpays_address_in_it_meets_the_sandbox_and_its_code_comes_back(
     let home = tempfile::tempdir().unwrap();
     let (code, out, said) = run(home.path(), &[], &["sh", "-c", CALL]);
     assert!(code == 0 && out.contains(r#""statusid":"611""#), "{code} {out} {said}");
-    assert_eq!(said.lines().filter(|line| !line.contains("certificate authority")).count(), 0, "{said}");
+    let lines: Vec<&str> = said.lines().filter(|line| !line.contains("certificate authority")).collect();
+    assert!(lines.len() == 1 && lines[0].starts_with("kpay-sandbox: dashboard http://127.0.0.1:"), "{said}");
     let (code, out, said) =
         run(home.path(), &[], &["sh", "-c", "echo \"$KPAY_URL $KPAY_USERNAME $KPAY_ENVIRONMENT\"; exit 3"]);
     assert_eq!(code, 3);
@@ -88,6 +89,36 @@ fn a_run_reports_what_was_refused_and_flagged_and_gates_fail_on_it() {
     );
     let (code, _, _) = run(home.path(), &["--fail-on", "flagged", "--junit", "no/such/folder.xml"], &["true"]);
     assert_eq!(code, 2);
+}
+
+/// Pays by card at KPay's own address, and opens the page of the answer as a browser on this machine would.
+const PAY_BY_CARD: &str = r#"url=$(curl --silent --user your_username:your_password https://pay.esicia.com/ --data '{"msisdn":"0783300000","email":"c@example.rw","details":"d","refid":"CARD-1","amount":5000,"cname":"J","cnumber":"C","pmethod":"cc","retailerid":"02","returl":"/","redirecturl":"/","bankid":"000"}' | sed 's/.*"url":"\([^"]*\)".*/\1/')
+env -u CURL_CA_BUNDLE -u SSL_CERT_FILE curl --silent --noproxy '*' --fail --output page.html "$url" || exit 9
+while ! test -s said.txt || ! grep -q 'waits for its payer' said.txt; do :; done; echo "$url""#;
+
+#[test]
+fn a_payment_that_waits_for_its_payer_is_told_with_a_link_that_any_browser_opens() {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = exec(home.path(), &[], &["timeout", "30", "sh", "-c", PAY_BY_CARD]);
+    command.stderr(fs::File::create(home.path().join("said.txt")).unwrap());
+    let output = command.output().unwrap();
+    let (url, said) =
+        (String::from_utf8(output.stdout).unwrap(), fs::read_to_string(home.path().join("said.txt")).unwrap());
+    assert_eq!(output.status.code(), Some(0), "{url} {said}");
+    assert!(url.starts_with("http://127.0.0.1:"), "{url}");
+    assert!(said.contains(&format!("CARD-1 waits for its payer: {}", url.trim())), "{said}");
+    assert!(fs::read_to_string(home.path().join("page.html")).unwrap().contains("CARD-1"));
+}
+
+#[test]
+fn quiet_is_quiet() {
+    let home = tempfile::tempdir().unwrap();
+    let live = CALL.replace("pay.esicia.com", "pay.esicia.rw");
+    let (code, _, said) = run(home.path(), &["--quiet"], &["sh", "-c", &format!("{live}; exit 3")]);
+    assert_eq!((code, &*said), (3, ""));
+    let (code, _, said) = run(home.path(), &["--quiet", "--fail-on", "refused"], &["sh", "-c", CALL]);
+    assert_eq!((code, &*said), (5, "kpay-sandbox: --fail-on refused: 1 refused request\n"));
+    assert!(run(home.path(), &["--quiet", "--report"], &["sh", "-c", CALL]).2.contains("requests: 1, refused: 1"));
 }
 
 /// A request of the control API, as a test suite makes it.

@@ -19,7 +19,49 @@ async fn pay_is_answered_at_every_spelling_of_the_endpoint() {
         let answer = running.raw(&post(path, &body.to_string(), "")).await;
         assert_eq!((status(&answer), &json_of(&answer)["retcode"]), (200, &json!(0)), "{path}");
         assert_eq!(header(&answer, "X-KPay-Sandbox"), Some(env!("CARGO_PKG_VERSION")));
-        assert!(json_of(&answer)["url"].as_str().unwrap().starts_with("https://pay.esicia.com/checkout/A"));
+        let page = format!("http://127.0.0.1:{}/checkout/A", running.port());
+        let url = json_of(&answer)["url"].as_str().unwrap().to_owned();
+        assert!(url.starts_with(&page), "a browser would look for KPay's own name elsewhere: {url}");
+    }
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_tells_client_protocol_and_host_and_nobody_else_does() {
+    const HEADERS: &str =
+        "X-Forwarded-For: 203.0.113.9, ::1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: pay.shop.example\r\n";
+    let request = post("/", &good_pay().to_string(), HEADERS);
+    let direct = Running::start().await;
+    assert_eq!(json_of(&direct.raw_plain(&request).await)["retcode"], 500);
+    let running = Running::with(|config| config.trusted_proxy = vec!["127.0.0.0/8".parse().unwrap()]).await;
+    let answer = json_of(&running.raw_plain(&request).await);
+    assert_eq!(answer["retcode"], 0, "{answer}");
+    assert!(answer["url"].as_str().unwrap().starts_with("https://pay.shop.example/checkout/"), "{answer}");
+    let line = running.sandbox.read(|gateway| gateway.journal().after(0).map(line_of).collect::<String>());
+    assert!(line.contains(" from ::1: 0 PENDING"), "{line}");
+    let elsewhere = request.replace(", ::1", "");
+    assert_eq!(json_of(&running.raw_plain(&elsewhere).await)["retcode"], 602, "the whitelist is for the client");
+    let bad = request.replace("pay.shop.example", "pay shop");
+    assert_eq!(status(&running.raw_plain(&bad).await), 400);
+}
+
+#[tokio::test]
+async fn a_public_address_is_announced_and_its_pages_may_act() {
+    let running = Running::with(|config| config.public_url = Some("https://x.example/".parse().unwrap())).await;
+    let url = running.pay(|body| body["pmethod"] = json!("cc")).await["url"].as_str().unwrap().to_owned();
+    assert!(url.starts_with("https://x.example/checkout/A"), "{url}");
+    let press = |origin: &str, host: &str| {
+        format!(
+            "POST /__sandbox/do HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        )
+    };
+    for (origin, host, refused) in [
+        ("https://x.example", "x.example", false),
+        ("https://x.example", "localhost:8443", false),
+        ("https://y.example", "localhost:8443", true),
+        ("https://y.example", "y.example", true),
+    ] {
+        let answer = running.raw_plain(&press(origin, host)).await;
+        assert_eq!(status(&answer) == 403, refused, "{origin} at {host}: {answer}");
     }
 }
 

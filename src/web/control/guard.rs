@@ -24,6 +24,8 @@ fn is_token(given: &str, token: &str) -> bool {
 pub struct Guard {
     /// The names under which the sandbox is served.
     pub names: Vec<String>,
+    /// The origin of `--public-url`.
+    pub public: Option<String>,
     /// What calls must carry.
     pub token: Option<String>,
     /// Whether others than this machine can reach the port.
@@ -99,8 +101,10 @@ impl Guard {
                 shown(host)
             ));
         }
-        let same =
-            |origin: &str| ["http://", "https://"].iter().any(|scheme| origin.strip_prefix(scheme) == Some(host));
+        let same = |origin: &str| {
+            ["http://", "https://"].iter().any(|scheme| origin.strip_prefix(scheme) == Some(host))
+                || self.public.as_deref() == Some(origin)
+        };
         if let Some(origin) = text(ORIGIN).filter(|origin| !same(origin)) {
             return Some(format!("a page of {} may not drive the sandbox", shown(origin)));
         }
