@@ -2,10 +2,10 @@
 //! killed, and then ends the command with all that it has started.
 //!
 //! Away from a terminal the command has a process group of its own, whose every member gets the signals that `exec` gets,
-//! and which is ended with the command. At a terminal the group is the terminal's affair: it signals all of it.
+//! and which is ended with the command. At a terminal the group is the terminal's affair: it signals all of it, and stops
+//! those that use it from another group.
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
 use std::process::{Command, ExitCode};
 
 #[cfg(target_os = "linux")]
@@ -26,7 +26,7 @@ pub(super) fn command(words: &[OsString], view: Option<&View>) -> std::io::Resul
         command.arg(WORD).arg(std::process::id().to_string()).arg(if view.is_some() { PRIVATE } else { SHARED });
         command.args(view.map(View::arguments).into_iter().flatten()).args(words);
         #[cfg(unix)]
-        if !std::io::stdin().is_terminal() {
+        if !at_terminal() {
             std::os::unix::process::CommandExt::process_group(&mut command, 0);
         }
         return Ok(command);
@@ -34,6 +34,12 @@ pub(super) fn command(words: &[OsString], view: Option<&View>) -> std::io::Resul
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]);
     Ok(command)
+}
+
+/// Returns true if a terminal controls this process, whatever standard input is.
+#[cfg(unix)]
+pub(super) fn at_terminal() -> bool {
+    std::fs::File::open("/dev/tty").is_ok()
 }
 
 /// Runs the command, if that is what this program was called for.
@@ -57,7 +63,7 @@ pub(super) fn asked_for() -> Option<ExitCode> {
     if rustix::process::getppid().is_none_or(|pid| pid.as_raw_nonzero().get() != parent) {
         return Some(ExitCode::FAILURE);
     }
-    if std::io::stdin().is_terminal() {
+    if at_terminal() {
         return Some(not_run(&command.exec(), &command));
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

@@ -306,8 +306,7 @@ impl Signals {
     #[cfg(unix)]
     async fn until_end_of(mut self, child: &mut tokio::process::Child) -> std::io::Result<ExitStatus> {
         use rustix::process::{Pid, Signal, kill_process};
-        use std::io::IsTerminal;
-        let at_terminal = std::io::stdin().is_terminal();
+        let at_terminal = child::at_terminal();
         loop {
             let signal = tokio::select! {
                 status = child.wait() => return status,

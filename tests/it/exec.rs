@@ -194,9 +194,34 @@ fn what_others_have_put_into_a_list_stays_in_it() {
     assert!(out.starts_with(&format!("{own}|{own}|http://127.0.0.1:")), "{out}");
 }
 
+#[test]
+#[cfg(target_os = "linux")]
+fn at_a_terminal_a_command_uses_it_whatever_its_input_is() {
+    let home = tempfile::tempdir().unwrap();
+    // A command that is not in the foreground is stopped as soon as it changes the terminal.
+    let command = exec(home.path(), &[], &["sh", "-c", "stty sane </dev/tty && echo changed"]);
+    let words: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).collect();
+    let quoted: Vec<_> = words.iter().map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+    let mut terminal = Command::new("timeout");
+    terminal.args(["--signal=KILL", "30", "script", "--quiet", "--return", "--command"]);
+    terminal.arg(format!("{} </dev/null", quoted.join(" "))).arg("/dev/null").env("HOME", home.path());
+    let Output { status, stdout, .. } = terminal.stdin(Stdio::null()).output().unwrap();
+    let out = String::from_utf8_lossy(&stdout);
+    assert!(status.success() && out.contains("changed"), "{status} {out}");
+}
+
 /// Starts a command that says its process id and that of one that it has started itself, and stays.
 pub(crate) fn staying(home: &Path) -> (Child, String, String) {
-    let mut command = exec(home, &[], &["sh", "-c", "sleep 600 & echo $$ $!; wait"]);
+    let inner = exec(home, &[], &["sh", "-c", "sleep 600 & echo $$ $!; wait"]);
+    // In a session of its own, so that no terminal has a say, where somebody tests at one.
+    let mut command = Command::new("setsid");
+    command.arg(inner.get_program()).args(inner.get_args()).current_dir(home);
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
