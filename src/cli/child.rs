@@ -77,7 +77,7 @@ pub(super) fn asked_for() -> Option<ExitCode> {
 #[cfg(target_os = "linux")]
 async fn guard(command: Command) -> ExitCode {
     use rustix::process::{Signal, getpid, kill_process_group};
-    let mut signals = match super::exec::Signals::listen() {
+    let mut signals = match super::signals::Signals::listen() {
         Ok(signals) => signals,
         Err(error) => return super::fail(1, &format!("signals cannot be listened to: {error}")),
     };

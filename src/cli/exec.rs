@@ -10,11 +10,13 @@ use clap::Args;
 use super::gate::{Gate, Requirement};
 use super::isolation::{self, Way};
 use super::report::Report;
-use super::{child, fail, payers};
+use super::signals::Signals;
+use super::{child, fail, linger, payers};
 use crate::cli::serve;
 use crate::config::Config;
 use crate::environment::Surroundings;
 use crate::gateway::Gateway;
+use crate::gateway::timestamp::Span;
 use crate::log::{Writing, say};
 use crate::sandbox::Sandbox;
 
@@ -57,6 +59,10 @@ pub struct Exec {
     #[arg(skip)]
     logs: bool,
 
+    /// Wait this long for payments and postbacks that are on their way when the command ends
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = linger::span)]
+    linger: Span,
+
     /// The command and its arguments
     #[arg(value_name = "COMMAND", required = true, last = true, num_args = 1..)]
     command: Vec<OsString>,
@@ -96,7 +102,7 @@ impl Exec {
     }
 
     /// Reports, and returns the exit code.
-    fn conclude(&self, report: &Report, status: ExitStatus, way: &Way) -> ExitCode {
+    fn conclude(&self, report: &Report, status: ExitStatus, way: &Way, rest: Option<String>) -> ExitCode {
         let mut gates = self.fail_on.clone();
         if !self.require.is_empty() && !gates.contains(&Gate::Unmet) {
             gates.push(Gate::Unmet);
@@ -109,6 +115,8 @@ impl Exec {
         } else if let Some(warning) = report.warning().filter(|_| !self.config.quiet) {
             say(&warning);
         }
+        let unreached = report.unreached().map(|what| format!("{what}. {}", way.what_to_check()));
+        unreached.into_iter().chain(rest).filter(|_| !self.config.quiet).for_each(|warning| say(&warning));
         for why in &failed {
             say(&format!("--fail-on {why}"));
         }
@@ -186,10 +194,11 @@ async fn around(exec: Exec) -> ExitCode {
             &format!("{}: cannot be written: {error}; name another with --certs", exec.config.certs.display()),
         );
     }
-    let way = match exec.isolation.way(own, &surroundings.ca).await {
+    let way = match exec.isolation.way(own, exec.intercept, &surroundings.ca).await {
         Ok(way) => way,
         Err(why) => return fail(2, &why),
     };
+    exec.isolation.warning(&way).iter().filter(|_| !exec.config.quiet).for_each(|warning| say(warning));
     let variables = surroundings.variables(|name| std::env::var(name).ok());
     let child = child::command(&exec.command, way.view()).and_then(|mut command| {
         command.envs(variables.iter().map(|(name, value)| (name, value)));
@@ -200,11 +209,12 @@ async fn around(exec: Exec) -> ExitCode {
         Err(error) => return fail(127, &format!("{}: {error}", exec.command[0].to_string_lossy())),
     };
     let status = signals.until_end_of(&mut child).await;
+    let rest = linger::wait(&sandbox, exec.linger.0, &mut signals).await;
     let report = sandbox.door().apply(|gateway, _| Report::of(gateway, &required, exec.protect_live));
     sandbox.stop().await;
     voice.end().await;
     match status {
-        Ok(status) => exec.conclude(&report, status, &way),
+        Ok(status) => exec.conclude(&report, status, &way, rest),
         Err(error) => fail(1, &format!("the command cannot be waited for: {error}")),
     }
 }
@@ -259,82 +269,4 @@ fn surroundings(sandbox: &Sandbox, intercept: bool) -> Surroundings {
 /// How a program on this machine reaches what listens there.
 fn address_of(listening: std::net::SocketAddr) -> String {
     if listening.ip().is_unspecified() { format!("127.0.0.1:{}", listening.port()) } else { listening.to_string() }
-}
-
-/// The signals that are passed on to the command.
-pub(super) struct Signals {
-    #[cfg(unix)]
-    taken: [tokio::signal::unix::Signal; 4],
-}
-
-impl Signals {
-    #[cfg(unix)]
-    pub(super) fn listen() -> std::io::Result<Signals> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let [term, hup] = [SignalKind::terminate(), SignalKind::hangup()];
-        let [int, quit] = [SignalKind::interrupt(), SignalKind::quit()];
-        Ok(Signals { taken: [signal(term)?, signal(hup)?, signal(int)?, signal(quit)?] })
-    }
-
-    /// The next one that comes.
-    #[cfg(unix)]
-    pub(super) async fn next(&mut self) -> rustix::process::Signal {
-        use rustix::process::Signal;
-        let [term, hup, int, quit] = &mut self.taken;
-        tokio::select! {
-            _ = term.recv() => Signal::TERM,
-            _ = hup.recv() => Signal::HUP,
-            _ = int.recv() => Signal::INT,
-            _ = quit.recv() => Signal::QUIT,
-        }
-    }
-
-    /// Waits for the next one, and returns the exit code for a program that it ends.
-    #[cfg(unix)]
-    async fn code_of_next(&mut self) -> i32 {
-        128 + self.next().await.as_raw()
-    }
-
-    #[cfg(not(unix))]
-    async fn code_of_next(&mut self) -> i32 {
-        // An error would mean that Ctrl-C cannot be heard: then it ends the program by itself.
-        let _ = tokio::signal::ctrl_c().await;
-        130
-    }
-
-    /// Waits for the command. A terminal sends Ctrl-C to it as well, so that is not passed on from there.
-    #[cfg(unix)]
-    async fn until_end_of(mut self, child: &mut tokio::process::Child) -> std::io::Result<ExitStatus> {
-        use rustix::process::{Pid, Signal, kill_process};
-        let at_terminal = child::at_terminal();
-        loop {
-            let signal = tokio::select! {
-                status = child.wait() => return status,
-                signal = self.next() => signal,
-            };
-            let from_terminal = at_terminal && matches!(signal, Signal::INT | Signal::QUIT);
-            if let Some(pid) = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?))
-                && !from_terminal
-            {
-                // It may have ended by now, which the next turn sees.
-                let _ = kill_process(pid, signal);
-            }
-        }
-    }
-
-    #[cfg(not(unix))]
-    fn listen() -> std::io::Result<Signals> {
-        Ok(Signals {})
-    }
-
-    #[cfg(not(unix))]
-    async fn until_end_of(self, child: &mut tokio::process::Child) -> std::io::Result<ExitStatus> {
-        loop {
-            tokio::select! {
-                status = child.wait() => return status,
-                // The console sends it to the command as well.
-                _ = tokio::signal::ctrl_c() => {}
-            }
-        }
-    }
 }

@@ -22,6 +22,8 @@ pub(super) enum Gate {
     Unmet,
     /// A request named the live host
     Live,
+    /// No request reached the sandbox
+    Unreached,
 }
 
 impl Gate {

@@ -6,12 +6,14 @@ pub mod exec;
 mod gate;
 pub mod hosts;
 pub mod isolation;
+mod linger;
 mod payers;
 pub mod probe;
 pub mod remote;
 mod replace;
 mod report;
 pub mod serve;
+mod signals;
 pub mod trust;
 
 use std::io;

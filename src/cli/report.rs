@@ -66,6 +66,7 @@ impl Report {
             }
             Gate::Unmet => ("unmet", self.not_covered()),
             Gate::Live => ("live", self.live()),
+            Gate::Unreached => ("unreached", self.unreached()),
         });
         judged.filter_map(|(gate, why)| Some(format!("{gate}: {}", why?))).collect()
     }
@@ -81,6 +82,16 @@ impl Report {
     fn live(&self) -> Option<String> {
         let requests = counted(self.run.live(), "request")?;
         Some(format!("{requests} to {LIVE_HOST}, where money is real, ended in the sandbox instead"))
+    }
+
+    /// Returns the sentence about a run without a request.
+    pub(super) fn unreached(&self) -> Option<String> {
+        if self.run.requests() > 0 {
+            return None;
+        }
+        let failed = self.run.causes().iter().find(|cause| cause.finding == Finding::Connection);
+        let failed = failed.map_or_else(String::new, |cause| format!(", but {}", in_words(cause)));
+        Some(format!("no request reached the sandbox{failed}"))
     }
 
     /// Returns the warning that is given without a report as well.

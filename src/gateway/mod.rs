@@ -37,6 +37,7 @@ mod steps;
 pub mod tally;
 pub mod timestamp;
 pub mod transaction;
+pub mod unfinished;
 pub mod values;
 mod weight;
 pub mod wire;

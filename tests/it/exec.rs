@@ -195,6 +195,47 @@ fn what_others_have_put_into_a_list_stays_in_it() {
 }
 
 #[test]
+fn a_run_that_no_request_reached_is_told_and_can_fail() {
+    let home = tempfile::tempdir().unwrap();
+    let (code, _, said) = run(home.path(), &[], &["true"]);
+    assert!(
+        code == 0 && said.contains("no request reached the sandbox. Check that the command makes a payment"),
+        "{said}"
+    );
+    let (code, _, said) = run(home.path(), &["--fail-on", "unreached"], &["true"]);
+    assert!(code == 5 && said.contains("--fail-on unreached: no request reached the sandbox\n"), "{said}");
+    let (code, _, said) = run(home.path(), &["--fail-on", "unreached"], &["sh", "-c", CALL]);
+    assert!(code == 0 && !said.contains("no request"), "{said}");
+    // A client that does not trust the CA came near.
+    let distrusting = format!("env -u CURL_CA_BUNDLE -u SSL_CERT_FILE {} --cacert /dev/null", CALL);
+    let (code, _, said) = run(home.path(), &["--fail-on", "unreached"], &["sh", "-c", &format!("{distrusting}; true")]);
+    assert!(code == 5 && said.contains("no request reached the sandbox, but a connection of 127.0.0.1: TLS"), "{said}");
+    let (_, _, said) = run(home.path(), &["--intercept=false"], &["true"]);
+    assert!(said.contains("takes the address from KPAY_URL"), "{said}");
+}
+
+/// A payment that is settled after a second, and posted then to a port that nobody listens on.
+const PAY: &str = r#"curl --silent --show-error --user your_username:your_password https://pay.esicia.com/ --data '{"action":"pay","msisdn":"0783300000","email":"a@b.rw","details":"order","refid":"ORDER-1","amount":5000,"cname":"Jane","cnumber":"C-1","pmethod":"momo","retailerid":"02","returl":"http://127.0.0.1:1/","redirecturl":"https://shop.example/","bankid":"63510"}'"#;
+
+#[test]
+fn payments_that_the_end_of_the_command_cuts_off_are_told_or_waited_for() {
+    let home = tempfile::tempdir().unwrap();
+    let (code, _, said) = run(home.path(), &[], &["sh", "-c", PAY]);
+    let told = "the command ended early: 1 payment pending, 1 postback never sent. Wait for the result in the command, or add --linger ";
+    assert!(code == 0 && said.contains(told), "{said}");
+    let (code, _, said) = run(home.path(), &["--linger", "10s", "--report"], &["sh", "-c", PAY]);
+    assert!(code == 0 && said.contains("postbacks: 1") && !said.contains("ended early"), "{said}");
+    // Nobody waits for what cannot come in time.
+    let (_, _, said) = run(home.path(), &["--linger", "30s", "--scenario", "expired"], &["sh", "-c", PAY]);
+    assert!(said.contains("1 payment pending, 1 postback never sent") && said.contains("--linger 30"), "{said}");
+    let (_, _, said) = run(home.path(), &["--linger", "5s", "--clock", "paused"], &["sh", "-c", PAY]);
+    assert!(said.contains("The clock is paused"), "{said}");
+    let (_, _, said) = run(home.path(), &["--scenario", "pending"], &["sh", "-c", PAY]);
+    assert!(!said.contains("ended early"), "a payer who never answers is what was asked for: {said}");
+    assert_eq!(run(home.path(), &["--linger", "1h"], &["true"]).0, 2);
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn at_a_terminal_a_command_uses_it_whatever_its_input_is() {
     let home = tempfile::tempdir().unwrap();

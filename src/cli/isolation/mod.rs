@@ -15,7 +15,6 @@ use tokio::net::TcpListener;
 
 pub(super) use view::{View, enter};
 
-use crate::log::say;
 use crate::server;
 
 /// When the command gets a private view of the machine.
@@ -65,21 +64,25 @@ impl Wanted {
     }
 
     /// Finds the way for a command. An error is the reason why it must not run.
-    pub(super) async fn way(&self, own: Option<OwnAddress>, ca: &Path) -> Result<Way, String> {
+    pub(super) async fn way(&self, own: Option<OwnAddress>, intercept: bool, ca: &Path) -> Result<Way, String> {
         let way = match own {
+            _ if !intercept => return Ok(Way::NotIntercepted),
             Some(own) => Way::find(own, Some(ca.into()), self.trust_file.clone()).await,
             None if self.isolation == Isolation::Off => Way::Environment("--isolation off asks for it".into()),
             None => Way::Environment("only Linux has it".into()),
         };
-        match (&way, self.isolation) {
-            (Way::Full { .. }, _) | (_, Isolation::Off) => {}
-            (Way::Closed(_, why) | Way::Environment(why), Isolation::Require) => {
-                return Err(format!("--isolation require: {why}"));
+        match &way {
+            Way::Closed(_, why) | Way::Environment(why) if self.isolation == Isolation::Require => {
+                Err(format!("--isolation require: {why}"))
             }
-            (Way::Closed(..), Isolation::Auto) => {}
-            (Way::Environment(_), Isolation::Auto) => say(&way.told()),
+            _ => Ok(way),
         }
-        Ok(way)
+    }
+
+    /// Returns what is to be said of a way before the command starts.
+    pub(super) fn warning(&self, way: &Way) -> Option<String> {
+        let is_short = matches!(way, Way::Environment(_)) && self.isolation == Isolation::Auto;
+        is_short.then(|| way.told())
     }
 }
 
@@ -142,6 +145,8 @@ pub(super) enum Way {
     Closed(View, String),
     /// Nothing but the environment leads the command here, for this reason.
     Environment(String),
+    /// KPay's hosts do not lead here.
+    NotIntercepted,
 }
 
 impl Way {
@@ -165,7 +170,7 @@ impl Way {
     pub(super) fn view(&self) -> Option<&View> {
         match self {
             Way::Full { view, .. } | Way::Closed(view, _) => Some(view),
-            Way::Environment(_) => None,
+            Way::Environment(_) | Way::NotIntercepted => None,
         }
     }
 
@@ -185,6 +190,26 @@ impl Way {
             Way::Environment(why) => format!(
                 "isolation: none, because {why}. Not covered: clients that ignore HTTPS_PROXY, such as PHP streams and Python's http.client, urllib3 and aiohttp. They reach the real KPay"
             ),
+            Way::NotIntercepted => {
+                "isolation: none, because --intercept=false leaves KPay's hosts alone. Requests to them reach the real KPay"
+                    .to_owned()
+            }
+        }
+    }
+
+    /// Says what to check when no request reached the sandbox.
+    pub(super) fn what_to_check(&self) -> &'static str {
+        match self {
+            Way::Full { .. } => {
+                "Check that the command makes a payment, outside of containers and through no proxy of its own"
+            }
+            Way::Closed(..) => {
+                "Check that the command makes a payment and that its client uses HTTPS_PROXY: others were refused a connection, see kpay-sandbox doctor"
+            }
+            Way::Environment(_) => {
+                "Check that the command makes a payment and that its client uses HTTPS_PROXY: others have reached the real KPay, see kpay-sandbox doctor"
+            }
+            Way::NotIntercepted => "Check that the command makes a payment and takes the address from KPAY_URL",
         }
     }
 }
