@@ -7,6 +7,7 @@ use http::Uri;
 
 use super::connector::OwnAddress;
 use super::origin;
+use super::resolver::UnknownName;
 use crate::gateway::postback::Failure;
 
 /// Sorts an error by its innermost cause, which is the one that tells a developer something.
@@ -19,16 +20,27 @@ pub(super) fn failure(error: &(dyn Error + 'static), connecting: bool, uri: &Uri
     if causes.iter().any(|error| error.is::<OwnAddress>()) {
         return Failure::BadTarget(format!("{origin} is this sandbox itself: write the address of your own listener"));
     }
+    if causes.iter().any(|error| error.is::<UnknownName>()) {
+        let name = uri.host().unwrap_or_default();
+        return Failure::Unreachable(format!(
+            "the name {name} is not found. Send its postbacks to your listener: --postback-to {origin}=http://localhost:3000"
+        ));
+    }
     let kind = causes.iter().rev().find_map(|error| error.downcast_ref::<io::Error>()).map(io::Error::kind);
     let innermost = causes.last().map(ToString::to_string).unwrap_or_default();
     match kind {
+        _ if !connecting && innermost.starts_with("invalid HTTP") && scheme == "http" => {
+            Failure::Broken(format!("{origin}: {innermost}. If it speaks TLS, write https:// in returl"))
+        }
         _ if !connecting => Failure::Broken(format!("{origin}: {innermost}")),
         Some(io::ErrorKind::ConnectionRefused) => {
             Failure::Unreachable(format!("connection refused by {origin}: is your listener running?"))
         }
         // Connected, and then hung up on: a handshake that was not wanted.
         Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) if scheme == "https" => {
-            Failure::Tls(format!("{origin} hung up during the handshake: {innermost}"))
+            Failure::Tls(format!(
+                "{origin} hung up during the handshake: {innermost}. If it speaks plain HTTP, write http:// in returl"
+            ))
         }
         _ => Failure::Unreachable(format!("{origin}: {innermost}")),
     }
@@ -52,7 +64,7 @@ fn tls_sentence(error: &rustls::Error, origin: &str) -> String {
         rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
             "--postback-ca FILE trusts another root, --postback-insecure trusts any certificate"
         }
-        rustls::Error::InvalidMessage(_) => "does it speak TLS there? If not, write http://",
+        rustls::Error::InvalidMessage(_) => "it does not speak TLS there. Write http:// in returl",
         _ => "the two sides did not agree on a connection",
     };
     format!("{origin}: {error}; {hint}")

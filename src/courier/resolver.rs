@@ -18,6 +18,11 @@ use super::reach::Postbacks;
 type Found = Result<Vec<SocketAddr>, (io::ErrorKind, String)>;
 type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
+/// A name has no address.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct UnknownName(String);
+
 /// Asks the system for the addresses of names, for each name once at a time. Each question takes one of the runtime's
 /// threads until it is answered, so a name that nobody answers for would take them all from other listeners otherwise.
 #[derive(Clone)]
@@ -77,7 +82,7 @@ impl Service<Name> for Resolver {
         Box::pin(async move {
             let gone = || io::Error::other("the look-up of the name was given up");
             let found = question.wait_for(Option::is_some).await.map_err(|_| gone())?.clone().ok_or_else(gone)?;
-            found.map(Vec::into_iter).map_err(|(kind, why)| io::Error::new(kind, why))
+            found.map(Vec::into_iter).map_err(|(kind, why)| io::Error::new(kind, UnknownName(why)))
         })
     }
 }

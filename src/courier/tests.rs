@@ -10,6 +10,8 @@ use tokio::task::JoinHandle;
 
 use super::*;
 
+mod failures;
+
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 fn self_signed() -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
@@ -200,56 +202,6 @@ async fn a_listener_that_never_answers_or_never_ends_times_out() {
     let delivery = courier.deliver(to(&address.to_string())).await;
     assert_eq!(delivery.outcome, Err(Failure::TimedOut(limit)));
     drop(held);
-}
-
-#[tokio::test]
-async fn a_refused_port_is_unreachable_and_names_the_listener() {
-    let (closed, address) = listener().await;
-    drop(closed);
-    let why = format!("connection refused by http://{address}: is your listener running?");
-    assert_eq!(delivered(&address.to_string()).await.outcome, Err(Failure::Unreachable(why)));
-}
-
-#[tokio::test]
-async fn an_answer_that_is_not_http_is_broken() {
-    for text in ["", "hello\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nha"] {
-        let (address, _request) = answering(text.into()).await;
-        let outcome = delivered(&address.to_string()).await.outcome;
-        assert!(matches!(outcome, Err(Failure::Broken(_))), "{text:?}: {outcome:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_self_signed_listener_is_refused_unless_trusted_or_insecure() {
-    let ((cert, key), (listener, address)) = (self_signed(), listener().await);
-    let acceptor = tls::acceptor(vec![cert.clone()], vec![cert.clone()], &key).unwrap();
-    let _serving = tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            if let Ok(stream) = acceptor.accept(stream).await {
-                answer(stream, OK).await;
-            }
-        }
-    });
-    let url = format!("https://{address}/");
-    let Err(Failure::Tls(why)) = delivered(&url).await.outcome else { panic!("it is trusted") };
-    assert!(why.contains("--postback-ca") && why.contains("--postback-insecure"), "{why}");
-    let trusting = CourierSettings { extra_roots: vec![cert], ..settings() };
-    for settings in [trusting, CourierSettings { insecure: true, ..settings() }] {
-        let delivery = Courier::new(settings).deliver(to(&url)).await;
-        assert_eq!(delivery.outcome.map(|answer| answer.status), Ok(200));
-    }
-}
-
-#[tokio::test]
-async fn https_to_a_plain_listener_says_that_it_speaks_no_tls() {
-    let (listener, address) = listener().await;
-    tokio::spawn(async move {
-        let mut stream = listener.accept().await.unwrap().0;
-        let _ = stream.read(&mut [0; 2048]).await;
-        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
-    });
-    let Err(Failure::Tls(why)) = delivered(&format!("https://{address}/")).await.outcome else { panic!("not TLS") };
-    assert!(why.contains("write http://"), "{why}");
 }
 
 #[test]

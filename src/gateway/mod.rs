@@ -4,6 +4,7 @@
 //! Here are the gateway and its verbs; `pay.rs` and `check_status.rs` answer calls, `checkout.rs` is the payer's side,
 //! `steps.rs` performs scripts, `by_hand.rs` is what a developer does to it, `state.rs` saves and restores it.
 
+mod acknowledgement;
 pub mod admission;
 pub mod agenda;
 pub mod bank;

@@ -7,7 +7,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::timestamp::Span;
-use super::wire;
 
 /// One message that is to leave for a merchant's `returl`, one attempt at it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,7 +118,7 @@ impl Answer {
     pub const LIMIT: usize = 64 * 1024;
 
     /// Returns true if its status says that the postback was received.
-    fn is_success(&self) -> bool {
+    pub(super) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 }
@@ -199,26 +198,5 @@ impl Delivery {
             }
             _ => None,
         }
-    }
-
-    fn complaint(&self, answer: &Answer) -> Option<String> {
-        match answer.status {
-            200..300 => {}
-            300..400 => {
-                let to = answer.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("location"));
-                let to = to.map_or("elsewhere", |(_, value)| value);
-                return Some(format!("answered {} to {to}; redirects are not followed: give the final address as returl", answer.status));
-            }
-            415 => return Some("answered 415: the listener trusts the Content-Type; read the raw body instead, KPay has been seen to label JSON as a form".into()),
-            status => return Some(format!("answered HTTP {status}; a listener answers 200 once it has kept the result")),
-        }
-        if answer.cut {
-            return Some(format!("answered more than {} KiB; the rest was not read", Answer::LIMIT / 1024));
-        }
-        // A listener can only name the ids that it was told.
-        let told = wire::told_ids(&self.postback.body);
-        let (tid, refid) =
-            told.as_ref().map_or((&*self.postback.tid, &*self.postback.refid), |(tid, refid)| (tid, refid));
-        wire::acknowledgement_complaint(&answer.body, tid, refid)
     }
 }

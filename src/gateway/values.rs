@@ -186,8 +186,13 @@ impl Msisdn {
 
 /// What was sent, short enough for a sentence, and without secrets: sentences are kept.
 pub fn excerpt(text: &str) -> String {
+    excerpt_to(text, 40)
+}
+
+/// The same with so many characters.
+pub fn excerpt_to(text: &str, characters: usize) -> String {
     let text = &*masking::text(text);
-    match text.char_indices().nth(40) {
+    match text.char_indices().nth(characters) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }

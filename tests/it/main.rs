@@ -6,6 +6,7 @@ mod harness;
 mod kept;
 mod receiver;
 
+mod acknowledgements;
 mod bad_input;
 mod browser;
 mod certificates;

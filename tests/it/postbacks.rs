@@ -141,7 +141,7 @@ async fn a_listener_certified_by_the_sandboxs_own_ca_is_trusted() {
     running.pay(|body| body["returl"] = json!(other)).await;
     running.second().await;
     let words = format!("{:?}", verdicts(&running));
-    assert!(words.contains("Flagged"), "{words}");
+    assert!(words.contains("Rejected"), "{words}");
 }
 
 #[tokio::test]

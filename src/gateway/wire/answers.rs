@@ -1,5 +1,6 @@
 //! What leaves: answers, postbacks, and how a listener's answer is read.
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -275,6 +276,27 @@ fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("a text, or fields of values, always serialise")
 }
 
+/// What is wrong with a listener's answer that is no JSON object: what stands around one, or what it is instead.
+fn not_an_object(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let text = text.trim();
+    if text.starts_with('\u{feff}') {
+        return "answered with a byte order mark before the JSON: save the listener's files as UTF-8 without one"
+            .into();
+    }
+    let object = text.find("{\"").and_then(|start| {
+        let mut objects = serde_json::Deserializer::from_str(&text[start..]).into_iter::<IgnoredAny>();
+        objects.next()?.ok()?;
+        Some((text[..start].trim(), text[start + objects.byte_offset()..].trim()))
+    });
+    match object {
+        _ if text.starts_with('"') => "answered with a JSON string: encode it once".into(),
+        Some(("", behind)) => format!("answered with {:?} behind the JSON", excerpt(behind)),
+        Some((before, _)) => format!("answered with {:?} before the JSON", excerpt(before)),
+        None => format!("answered {:?}, which is not a JSON object", excerpt(text)),
+    }
+}
+
 /// What is wrong with a listener's answer; `None` when it is what the guide asks for (D).
 pub fn acknowledgement_complaint(body: &[u8], tid: &str, refid: &str) -> Option<String> {
     let wanted = || format!(r#"the guide asks for {{"tid":"{tid}","refid":"{refid}","reply":"OK"}}"#);
@@ -282,11 +304,7 @@ pub fn acknowledgement_complaint(body: &[u8], tid: &str, refid: &str) -> Option<
         return Some(format!("answered with an empty body; {}", wanted()));
     }
     let Ok(serde_json::Value::Object(answer)) = serde_json::from_slice(body) else {
-        return Some(format!(
-            "answered {:?}, which is not a JSON object; {}",
-            excerpt(&String::from_utf8_lossy(body)),
-            wanted()
-        ));
+        return Some(format!("{}; {}", not_an_object(body), wanted()));
     };
     for (name, expected) in [("tid", tid), ("refid", refid), ("reply", "OK")] {
         match answer.get(name) {
