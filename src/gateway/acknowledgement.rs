@@ -162,7 +162,7 @@ fn without_tags(text: &str) -> String {
         match c {
             '<' => is_tag = true,
             '>' if is_tag => is_tag = false,
-            c if is_tag => drop(c),
+            _ if is_tag => {}
             c if c.is_whitespace() => {
                 if !plain.ends_with(' ') {
                     plain.push(' ');
