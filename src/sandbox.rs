@@ -27,10 +27,10 @@ use crate::gateway::{Gateway, Settings};
 use crate::proxy::Proxy;
 use crate::scheduler::{Advanced, CannotAdvance, Scheduler};
 use crate::state_file::StateFile;
-use crate::web::{Announced, Guard, Surfaces, Work};
+use crate::web::{Announced, Guard, Roots, Surfaces, Work};
 use crate::{server, tls};
 pub use facts::Facts;
-use facts::{curl_line, home, info, url};
+use facts::{curl_line, dashboard, home, info, url};
 
 /// How long deliveries under way may still take after a stop.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -92,7 +92,7 @@ impl Sandbox {
         let reading = tokio::task::spawn_blocking(move || Files::read(&config).map(|files| (config, files)));
         let read = reading.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         let (config, Files { fixtures, extra_roots, certificates }) = read?;
-        let expires = certificates.expires();
+        let (expires, ca_pem) = (certificates.expires(), certificates.ca_pem());
         let acceptor = tls::acceptor(certificates.chain, certificates.names_only, &certificates.key)
             .map_err(|error| StartError::Tls { folder: config.certs.clone(), error })?;
         let state = config.state.as_deref().map(StateFile::open).transpose().map_err(StartError::State)?.map(Arc::new);
@@ -117,9 +117,14 @@ impl Sandbox {
             key: caller.key.into(),
             profile: config.profile.clone(),
             curl: String::new(),
+            dashboard: String::new(),
+            closed: false,
             notices: certificates.notices,
         };
         facts.curl = curl_line(&facts);
+        facts.dashboard = dashboard(&facts, config.public_url.as_ref());
+        let beyond_loopback = facts.addresses.iter().any(|address| !address.ip().is_loopback());
+        facts.closed = beyond_loopback && config.control_token.is_none() && !config.control_open;
         let (stop, stopped) = watch::channel(false);
         let surfaces = Arc::new(Surfaces {
             scheduler: Arc::clone(&scheduler),
@@ -127,7 +132,7 @@ impl Sandbox {
                 names: served_names(&config.hosts, config.public_url.as_ref()),
                 public: config.public_url.as_ref().map(PublicUrl::origin),
                 token: config.control_token,
-                beyond_loopback: facts.addresses.iter().any(|address| !address.ip().is_loopback()),
+                beyond_loopback,
                 open: config.control_open,
             },
             info: info(&facts, seed, config.seed.is_some(), &expires),
@@ -143,6 +148,7 @@ impl Sandbox {
                 public: config.public_url.map(|url| url.0),
             },
             trusted_proxies: config.trusted_proxy,
+            roots: Roots { ca: ca_pem, bundle: facts.bundle.clone() },
             home: home(&facts),
             redirect: config.redirect,
             proxy: Proxy::new(config.offline, &facts.addresses),

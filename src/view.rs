@@ -39,7 +39,7 @@ fn write_entry(entry: &Entry, line: &mut String) -> std::fmt::Result {
         Event::Call(call) => write_call(call, line)?,
         Event::Delivery(delivery) => line.push_str(&delivery_line(delivery)),
         Event::ConnectionFailed { peer, problem } => write!(line, "--- {peer}: {problem}")?,
-        Event::RequestRefused { peer, request, problem } => {
+        Event::RequestRefused { peer, request, problem, .. } => {
             write!(line, "--- {request} from {peer} refused: {problem}")?
         }
         Event::Reset { merchant: None } => line.push_str("--- reset: every transaction is forgotten"),
@@ -162,7 +162,7 @@ pub fn entry(entry: &Entry) -> Value {
         Event::ConnectionFailed { peer, problem } => {
             json!({ "event": "connection-failed", "peer": peer, "problem": problem })
         }
-        Event::RequestRefused { peer, request, problem } => {
+        Event::RequestRefused { peer, request, problem, .. } => {
             json!({ "event": "request-refused", "peer": peer, "request": request, "problem": problem })
         }
     };

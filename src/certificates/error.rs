@@ -1,12 +1,18 @@
 //! Why there is no certificate to serve with, as sentences.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// A path from the root: a relative one says little in the log of a service.
+fn shown(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
+}
 
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room there",
-        _ => "make it accessible to this user",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "Make room there",
+        io::ErrorKind::ReadOnlyFilesystem => "Mount it so that it can be written",
+        _ => "Make it accessible to this user",
     }
 }
 
@@ -14,7 +20,7 @@ fn remedy(error: &io::Error) -> &'static str {
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     /// A file or the folder cannot be read or written.
-    #[error("{}: {error}; {}, or choose another folder with --certs", .path.display(), remedy(.error))]
+    #[error("{}: {error}. {}, or choose another folder with --certs", shown(.path), remedy(.error))]
     Io {
         /// The file or the folder.
         path: PathBuf,

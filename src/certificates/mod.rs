@@ -50,6 +50,11 @@ impl Certificates {
         is_limited(&self.ca)
     }
 
+    /// The CA's certificate in PEM.
+    pub fn ca_pem(&self) -> String {
+        pem("CERTIFICATE", &self.ca)
+    }
+
     /// The end of the server's certificate, for people; empty when it cannot be read, which the TLS library says too.
     pub fn expires(&self) -> String {
         self.chain.first().and_then(|leaf| end_of(leaf)).map_or_else(String::new, |end| end.to_string())

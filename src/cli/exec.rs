@@ -11,7 +11,7 @@ use super::gate::{Gate, Requirement};
 use super::isolation::{self, Way};
 use super::report::Report;
 use super::signals::Signals;
-use super::{child, fail, linger, payers};
+use super::{child, fail, linger, not_written, payers};
 use crate::cli::serve;
 use crate::config::Config;
 use crate::environment::Surroundings;
@@ -123,7 +123,7 @@ impl Exec {
         if let Some(file) = &self.junit
             && let Err(error) = std::fs::write(file, report.junit(&gates))
         {
-            return fail(2, &format!("{}: cannot be written: {error}; name another with --junit", file.display()));
+            return fail(2, &not_written(file, &error, "--junit"));
         }
         match code_of(status) {
             0 if !failed.is_empty() => ExitCode::from(5),
@@ -174,7 +174,7 @@ async fn around(exec: Exec) -> ExitCode {
     };
     let sandbox = match started {
         Ok(sandbox) => sandbox,
-        Err(error) => return fail(serve::exit_code(&error), &error.to_string()),
+        Err(error) => return serve::not_started(&error).await,
     };
     sandbox.door().apply(|gateway, _| gateway.record_run());
     let required = match sandbox.read(|gateway| exec.required(gateway)) {
@@ -185,14 +185,11 @@ async fn around(exec: Exec) -> ExitCode {
     if let Some(file) = &exec.config.ready_file
         && let Err(error) = serve::write_ready_file(file, sandbox.facts())
     {
-        return fail(2, &format!("{}: cannot be written: {error}; name another with --ready-file", file.display()));
+        return fail(2, &not_written(file, &error, "--ready-file"));
     }
     let surroundings = surroundings(&sandbox, exec.intercept);
     if let Err(error) = surroundings.write_tools() {
-        return fail(
-            2,
-            &format!("{}: cannot be written: {error}; name another with --certs", exec.config.certs.display()),
-        );
+        return fail(2, &not_written(&exec.config.certs, &error, "--certs"));
     }
     let way = match exec.isolation.way(own, exec.intercept, &surroundings.ca).await {
         Ok(way) => way,

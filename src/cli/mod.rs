@@ -17,6 +17,7 @@ mod signals;
 pub mod trust;
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::parser::ValueSource;
@@ -109,6 +110,16 @@ pub fn program() -> Program {
 fn fail(code: u8, sentence: &str) -> ExitCode {
     say(sentence);
     ExitCode::from(code)
+}
+
+/// The sentence about a file that cannot be written, and the flag that names another.
+fn not_written(file: &Path, error: &io::Error, flag: &str) -> String {
+    format!("{}: cannot be written: {error}. Name another place with {flag}", absolute(file).display())
+}
+
+/// A path from the root, as it is if that cannot be told.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// CI services set a variable to nothing where they mean not to set it.

@@ -125,6 +125,10 @@ impl Report {
 
     /// Returns what would change the refusals as a whole.
     fn advice(&self) -> Option<String> {
+        let all = self.run.count(Finding::Refused);
+        if let Some((profile, count)) = self.run.kindest_profile() {
+            return Some(format!("{count} of {all} refusals disappear with --profile {profile}"));
+        }
         let refused = self.run.count(Finding::Refused);
         let are_unknown_users = refused > 0 && refused == self.run.unknown_users() && !self.open;
         are_unknown_users.then(|| {

@@ -1,14 +1,18 @@
 //! `kpay-sandbox serve`: start, say so, wait for the end.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::fail;
+use super::{absolute, fail, not_written, remote};
 use crate::config::Config;
+use crate::door::Door;
 use crate::environment::write_new;
+use crate::gateway::Gateway;
 use crate::log::{self, LogFormat, Writing};
 use crate::sandbox::{Facts, Sandbox, StartError};
 
@@ -42,7 +46,7 @@ async fn serve(config: Config) -> ExitCode {
     if let Some(file) = &ready_file
         && let Err(error) = forget_ready_file(file)
     {
-        return fail(2, &format!("{}: cannot be written: {error}; name another with --ready-file", file.display()));
+        return fail(2, &not_written(file, &error, "--ready-file"));
     }
     let (seed, state) = (config.seed, config.state.clone());
     let started = tokio::select! {
@@ -52,7 +56,7 @@ async fn serve(config: Config) -> ExitCode {
     };
     let sandbox = match started {
         Ok(sandbox) => sandbox,
-        Err(error) => return fail(exit_code(&error), &error.to_string()),
+        Err(error) => return not_started(&error).await,
     };
     if !quiet {
         sandbox.facts().notices.iter().for_each(|notice| log::say(notice));
@@ -60,11 +64,11 @@ async fn serve(config: Config) -> ExitCode {
     if let Some(file) = &ready_file
         && let Err(error) = write_ready_file(file, sandbox.facts())
     {
-        return fail(2, &format!("{}: cannot be written: {error}; name another with --ready-file", file.display()));
+        return fail(2, &not_written(file, &error, "--ready-file"));
     }
     if !quiet {
         let banner = match format {
-            LogFormat::Text => banner(sandbox.facts(), seed, state.as_deref()),
+            LogFormat::Text => banner(&sandbox, seed, state.as_deref()),
             LogFormat::Json => {
                 format!("{}\n", serde_json::json!({ "event": "ready", "facts": ready_facts(sandbox.facts()) }))
             }
@@ -75,11 +79,8 @@ async fn serve(config: Config) -> ExitCode {
     let log = (!quiet).then(|| Writing::start(Arc::clone(sandbox.door()), format, io::stdout()));
 
     end.asked_for().await;
-    tokio::spawn(async move {
-        end.asked_for().await;
-        std::process::exit(130);
-    });
-    let left = sandbox.read(crate::gateway::Gateway::scheduled);
+    let left = sandbox.read(Gateway::scheduled);
+    tokio::spawn(lost_at_second_signal(end, Arc::clone(sandbox.door()), state));
     let not_saved = sandbox.stop().await;
     if let Some(log) = log {
         log.end().await;
@@ -88,6 +89,42 @@ async fn serve(config: Config) -> ExitCode {
         }
     }
     not_saved.map_or(ExitCode::SUCCESS, |why| fail(1, &why))
+}
+
+/// Ends at once when it is asked for again, and says what that loses.
+async fn lost_at_second_signal(mut end: End, door: Arc<Door>, state: Option<PathBuf>) {
+    let code = end.asked_for().await;
+    let (scheduled, under_way) = door.read(|gateway| (gateway.scheduled(), gateway.under_way()));
+    let mut lost =
+        format!("ended at once: {scheduled} steps or postbacks due and {under_way} postbacks under way are lost");
+    if let Some(file) = state {
+        let _ = write!(lost, ", and {} is not written again", absolute(&file).display());
+    }
+    log::say(&lost);
+    std::process::exit(code);
+}
+
+/// Says why a sandbox did not start, and returns the exit code.
+pub(super) async fn not_started(error: &StartError) -> ExitCode {
+    let mut why = error.to_string();
+    if let StartError::PortInUse(address) = error
+        && let Some(version) = remote::version_at(&local(*address)).await
+    {
+        let base = local(*address);
+        why = format!(
+            "{address} is in use by another kpay-sandbox, version {version}. Use that one, its dashboard is {base}/__sandbox/, or choose another port with --listen ADDRESS:PORT (port 0 picks a free one)"
+        );
+    }
+    fail(exit_code(error), &why)
+}
+
+/// The address at which a program on this machine reaches what listens there.
+fn local(address: SocketAddr) -> String {
+    let host = if address.ip().is_unspecified() { "localhost".to_owned() } else { address.ip().to_string() };
+    if address.is_ipv6() && host != "localhost" {
+        return format!("http://[{host}]:{}", address.port());
+    }
+    format!("http://{host}:{}", address.port())
 }
 
 /// Who asks for the end: Ctrl-C or SIGTERM.
@@ -142,14 +179,25 @@ pub(super) fn exit_code(error: &StartError) -> u8 {
     }
 }
 
-fn banner(facts: &Facts, seed: Option<u64>, state: Option<&Path>) -> String {
+fn banner(sandbox: &Sandbox, seed: Option<u64>, state: Option<&Path>) -> String {
+    let facts = sandbox.facts();
+    let mut further = String::new();
+    let clock = sandbox.door().clock();
+    if clock.is_paused() {
+        let now = clock.now();
+        let _ = writeln!(further, "  clock     paused at {now}. Move it on with: kpay-sandbox advance 30s");
+    }
+    if facts.closed {
+        further += "  control   closed, because other machines reach this port. Open it with --control-token TOKEN, or --control-open for anybody\n";
+    }
     let state = state.map_or("in memory, forgotten by a restart (--state FILE keeps it)".into(), Path::to_string_lossy);
     let seed = seed.map_or(String::new(), |seed| format!("  seed      {seed}\n"));
     format!(
         "kpay-sandbox {}: a KPay payment gateway on this machine. Not KPay, no money, not for production.\n\n  \
-         url       {}\n  user      {}\n  password  {}\n  CA file   {}\n  bundle    {}\n  profile   {}\n  state     {state}\n{seed}\n{}\n\n",
+         url       {}\n  dashboard {}\n  user      {}\n  password  {}\n  CA file   {}\n  bundle    {}\n  profile   {}\n  state     {state}\n{seed}{further}\n{}\n\n",
         env!("CARGO_PKG_VERSION"),
         facts.url,
+        facts.dashboard,
         facts.username,
         facts.password,
         facts.ca.display(),
@@ -160,7 +208,6 @@ fn banner(facts: &Facts, seed: Option<u64>, state: Option<&Path>) -> String {
 }
 
 fn ready_facts(facts: &Facts) -> serde_json::Value {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     serde_json::json!({
         "url": facts.url,
         "port": facts.addresses[0].port(),

@@ -44,7 +44,7 @@ pub enum Act {
 impl fmt::Display for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Act::Card { brand, last_four } => write!(f, "paid by {brand} ending in {last_four}"),
+            Act::Card { brand, last_four } => write!(f, "entered a {brand} card ending in {last_four}"),
             Act::Approve { bankid: Some(bankid) } => write!(f, "approved at bank {bankid}"),
             Act::Approve { bankid: None } => f.write_str("approved"),
             Act::Reject => f.write_str("rejected"),

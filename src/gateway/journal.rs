@@ -97,6 +97,9 @@ pub enum Event {
     RequestRefused {
         /// Where it came from.
         peer: IpAddr,
+        /// The host that it named.
+        #[serde(default)]
+        host: CompactString,
         /// Its method and path.
         request: CompactString,
         /// The reason, as a sentence.

@@ -265,7 +265,7 @@ impl Gateway {
 
     /// Answers a call to the KPay endpoint.
     pub fn handle_call(&mut self, call: &Call<'_>, now: Timestamp) -> Answered {
-        let welcomed = self.welcome(call);
+        let welcomed = call.credentials.as_ref().map_or(Ok(()), |credentials| self.welcome(&credentials.username));
         let message = match call.body {
             Body::Whole(body) => Message::parse(body),
             Body::TooLarge(_) => Err(String::new()),
@@ -296,9 +296,9 @@ impl Gateway {
     }
 
     /// Under `--open`, makes an account for a user who has none. The error says why there can be none.
-    fn welcome(&mut self, call: &Call<'_>) -> Result<(), String> {
-        let (Some(template), Ok(credentials)) = (&self.settings.open, &call.credentials) else { return Ok(()) };
-        if self.rules.accounts.get(&credentials.username).is_some() {
+    pub fn welcome(&mut self, username: &str) -> Result<(), String> {
+        let Some(template) = &self.settings.open else { return Ok(()) };
+        if self.rules.accounts.get(username).is_some() {
             return Ok(());
         }
         let (ledger, repertoire, chooser) = (&self.ledger, &self.repertoire, &self.chooser);
@@ -308,7 +308,7 @@ impl Gateway {
                 && !chooser.queued().any(|next| next.merchant.as_deref() == Some(username))
         };
         let Rules { accounts, profiles, .. } = &mut self.rules;
-        if let Some(gone) = accounts.welcome(&credentials.username, template, profiles, keeps_nothing)? {
+        if let Some(gone) = accounts.welcome(username, template, profiles, keeps_nothing)? {
             self.journal.disown(&gone);
         }
         Ok(())

@@ -54,7 +54,14 @@ impl Gateway {
 
     /// Records a request that was refused before anything read it: its method and path, and why. One that is repeated is
     /// recorded a few times only.
-    pub fn handle_refused_request(&mut self, peer: IpAddr, request: &str, problem: String, now: Timestamp) {
+    pub fn handle_refused_request(
+        &mut self,
+        (peer, host): (IpAddr, &str),
+        request: &str,
+        problem: String,
+        now: Timestamp,
+    ) {
+        let host = excerpt(&masking::text(host)).into();
         let request = excerpt(&masking::text(request));
         let mut problem = masking::text(&problem).into_owned();
         match self.repeats.count(&[&*request, &*problem].concat()) {
@@ -63,7 +70,7 @@ impl Gateway {
             Recorded::No => return,
         }
         let request = request.into();
-        self.journal.add(now, Event::RequestRefused { peer, request, problem });
+        self.journal.add(now, Event::RequestRefused { peer, host, request, problem });
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The journal forgets with a reset and lets old entries go. A report and its gates must not, so they read this.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use compact_str::{CompactString, format_compact};
@@ -47,6 +47,8 @@ pub struct Run {
     refused_payments: HashSet<u64>,
     /// Refusals because the user has no account.
     unknown_users: u64,
+    /// Refusals that another profile would not give, by its name.
+    accepted_under: BTreeMap<Box<str>, u64>,
 }
 
 /// What there is to say about a request, a postback or a connection.
@@ -118,6 +120,12 @@ impl Run {
         self.unknown_users
     }
 
+    /// Returns the profile that would accept most of the refused requests, and how many.
+    pub fn kindest_profile(&self) -> Option<(&str, u64)> {
+        let kindest = self.accepted_under.iter().max_by_key(|(_, count)| **count);
+        kindest.map(|(name, count)| (&**name, *count))
+    }
+
     /// Returns the causes in the order in which they first came.
     pub fn causes(&self) -> &[Cause] {
         &self.causes
@@ -141,11 +149,12 @@ impl Run {
             Event::ConnectionFailed { peer, problem } => {
                 self.find(Finding::Connection, format_compact!("a connection of {peer}"), problem, &[]);
             }
-            Event::RequestRefused { peer, request, problem } if request.contains(" /__sandbox") => {
+            Event::RequestRefused { peer, request, problem, .. } if request.contains(" /__sandbox") => {
                 self.find(Finding::Connection, format_compact!("{request} from {peer}"), problem, &[]);
             }
-            Event::RequestRefused { request, problem, .. } => {
+            Event::RequestRefused { host, request, problem, .. } => {
                 self.requests += 1;
+                self.live += u64::from(is_live(host));
                 let problem = problem.strip_suffix(refused::LAST).unwrap_or(problem);
                 let cause = self.find(Finding::Refused, request.clone(), problem, &[]);
                 self.keep(request.clone(), false, Some(cause));
@@ -156,11 +165,16 @@ impl Run {
 
     fn add_call(&mut self, call: &CallRecord) {
         self.requests += 1;
-        self.live += u64::from(is_live(call));
+        let head = call.request.head();
+        let host = head.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();
+        self.live += u64::from(is_live(host));
         let name = name_of(call);
         let Some(refusal) = &call.refusal else { return self.keep(name, false, None) };
         let is_unknown_user = refusal.code == ReturnCode::InvalidCredentials && call.merchant.is_none();
         self.unknown_users += u64::from(is_unknown_user);
+        if let Some(profile) = refusal.accepted_under.as_ref().filter(|_| !refusal.scripted) {
+            *self.accepted_under.entry(profile.clone()).or_default() += 1;
+        }
         let finding = match refusal.code {
             ReturnCode::TransactionNotFound if !refusal.scripted && self.was_refused(call) => Finding::NeverMade,
             _ if refusal.scripted => Finding::Scripted,
@@ -235,10 +249,8 @@ fn name_of(call: &CallRecord) -> CompactString {
     format!("{action} {}", call.named()).trim_end().chars().take(NAME).collect()
 }
 
-/// Returns true if the request named the host where money is real.
-fn is_live(call: &CallRecord) -> bool {
-    let head = call.request.head();
-    let host = head.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();
+/// Returns true if a `Host` is the one where money is real.
+fn is_live(host: &str) -> bool {
     let name = host.split(':').next().unwrap_or_default();
     name.trim_end_matches('.').eq_ignore_ascii_case(LIVE_HOST)
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use crate::config::PublicUrl;
 use crate::view;
 use crate::web::Home;
 
@@ -27,6 +28,10 @@ pub struct Facts {
     pub profile: String,
     /// A line that works when pasted.
     pub curl: String,
+    /// The dashboard's address, which a browser opens without trusting the CA.
+    pub dashboard: String,
+    /// Other machines can reach the port, and nothing says who may use the control API.
+    pub closed: bool,
     /// What the start has to say, such as that there is a new CA.
     pub notices: Vec<String>,
 }
@@ -40,6 +45,11 @@ pub(super) fn url(addresses: &[SocketAddr]) -> String {
         IpAddr::V6(ip) => format!("https://[{ip}]:{}", first.port()),
         IpAddr::V4(ip) => format!("https://{ip}:{}", first.port()),
     }
+}
+
+pub(super) fn dashboard(facts: &Facts, public: Option<&PublicUrl>) -> String {
+    let base = public.map_or_else(|| facts.url.replacen("https://", "http://", 1), |url| url.0.clone());
+    format!("{base}/__sandbox/")
 }
 
 pub(super) fn curl_line(facts: &Facts) -> String {
@@ -68,6 +78,7 @@ pub(super) fn info(facts: &Facts, seed: u64, repeatable: bool, expires: &str) ->
         "ca": absolute(&facts.ca),
         "bundle": absolute(&facts.bundle),
         "certificate_expires": expires,
+        "dashboard": facts.dashboard,
         "pid": std::process::id(),
     })
 }
@@ -78,6 +89,7 @@ pub(super) fn home(facts: &Facts) -> Home {
         url: facts.url.clone(),
         ca: facts.ca.display().to_string(),
         profile: facts.profile.clone(),
+        dashboard: facts.dashboard.clone(),
         curl: facts.curl.clone(),
     }
 }

@@ -17,6 +17,8 @@ pub struct Home {
     pub ca: String,
     /// The profile's name.
     pub profile: String,
+    /// The dashboard's address.
+    pub dashboard: String,
     /// A line that works when pasted.
     pub curl: String,
 }
@@ -28,12 +30,12 @@ impl Home {
         if accept.contains("text/html") {
             return Reply::page(200, self);
         }
-        let Home { version, url, ca, profile, curl } = self;
+        let Home { version, url, ca, profile, curl, dashboard } = self;
         Reply::text(
             200,
             format!(
                 "kpay-sandbox {version}: a KPay payment gateway on this machine. Not KPay, no money.\n\n\
-                 endpoint  POST {url}/ or {url}/api/\nCA file   {ca}\nprofile   {profile}\ndashboard {url}/__sandbox/\ncontrol   {url}/__sandbox/api\nhealth    {url}/__sandbox/livez\n\n{curl}\n"
+                 endpoint  POST {url}/ or {url}/api/\nCA file   {ca}\nprofile   {profile}\ndashboard {dashboard}\ncontrol   {url}/__sandbox/api\nhealth    {url}/__sandbox/livez\n\n{curl}\n"
             ),
         )
     }

@@ -8,12 +8,14 @@ mod dashboard;
 mod home;
 mod kpay;
 mod reply;
+mod roots;
 mod stream;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::HOST;
 use http::{HeaderMap, Method, Uri};
 use tokio::sync::watch;
 
@@ -109,6 +111,8 @@ pub struct Surfaces {
     pub proxy: Proxy,
     /// How the payer's browser comes back to the shop.
     pub redirect: Redirect,
+    /// The certificates that clients must trust.
+    pub roots: Roots,
     /// What the page at `/` shows.
     pub home: home::Home,
     /// Moves a paused clock on.
@@ -138,6 +142,7 @@ pub use announced::Announced;
 pub use checkout::Redirect;
 pub use control::{Guard, Work, endpoints};
 pub use home::Home;
+pub use roots::Roots;
 
 impl Surfaces {
     /// Answers a request.
@@ -151,6 +156,8 @@ impl Surfaces {
         // Those that seldom answer are in boxes, so that the others' futures are small.
         match (&request.method, segments.as_slice()) {
             (_, ["__sandbox", "livez" | "readyz"]) if reading => Reply::text(200, "ok\n"),
+            (_, ["__sandbox", "ca.pem"]) if reading => self.roots.ca(),
+            (_, ["__sandbox", "bundle.pem"]) if reading => self.roots.bundle(),
             (_, ["__sandbox", "assets", name]) if reading => asset(name),
             (_, ["__sandbox", "api", path @ ..]) => Box::pin(control::answer(self, request, path)).await,
             (_, ["__sandbox", path @ ..]) => Box::pin(dashboard::answer(self, request, path)).await,
@@ -175,7 +182,8 @@ impl Surfaces {
     /// Records a request that is refused before the gateway reads it.
     fn request_refused(&self, request: &Request, problem: String) {
         let what = format!("{} {}", request.method, request.path());
-        self.door.apply(|gateway, now| gateway.handle_refused_request(request.peer, &what, problem, now));
+        let host = request.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        self.door.apply(|gateway, now| gateway.handle_refused_request((request.peer, host), &what, problem, now));
     }
 
     /// Takes note of a connection that failed before there was a request.

@@ -8,7 +8,7 @@ use kpay_sandbox::gateway::scenario::Scenario;
 use kpay_sandbox::web::Redirect;
 use serde_json::{Value, json};
 
-use crate::core::Core;
+use crate::core::{Core, line_of};
 use crate::harness::{Running, header, status};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -29,6 +29,16 @@ fn form<'a>(number: &'a str, holder: &'a str, cvv: &'a str) -> CardForm<'a> {
 fn charge(core: &mut Core, checkout: &str, form: &CardForm<'_>) -> bool {
     let charge = core.gateway.rules().cards.charge(form, core.now).expect("the form is sound");
     core.gateway.handle_card(checkout, charge, core.now)
+}
+
+#[test]
+fn the_log_of_a_declined_card_does_not_say_that_it_was_paid() {
+    let mut core = Core::new("documented");
+    let checkout = by_card(&mut core);
+    core.advance(Duration::from_secs(1));
+    assert!(charge(&mut core, &checkout, &form("4111111111111111", "DECLINED", "123")));
+    let log: String = core.gateway.journal().after(0).map(line_of).collect();
+    assert!(log.contains(" entered a Visa card ending in 1111\n") && !log.contains("paid"), "{log}");
 }
 
 fn told(core: &mut Core) -> (String, String) {

@@ -43,6 +43,22 @@ async fn paying(change: impl FnOnce(&mut Config)) -> (Running, Terminal) {
 }
 
 #[tokio::test]
+async fn hints_name_subcommands_and_not_requests() {
+    let (_running, terminal) = paying(|_| {}).await;
+    for (arguments, hint) in [
+        (&["transactions", "none"][..], "kpay-sandbox transactions lists them"),
+        (&["deliveries", "99"], "kpay-sandbox deliveries lists them"),
+        (&["reset", "--merchant", "nobody"], "kpay-sandbox merchants lists them"),
+        (&["scenarios", "none"], "kpay-sandbox scenarios NAME --put FILE"),
+        (&["verify", r#"[{"for": "call", "count": 9}]"#], "kpay-sandbox logs tells"),
+        (&["api", "GET", "none"], "kpay-sandbox --help lists"),
+    ] {
+        let (_, _, error) = terminal.run(arguments).await;
+        assert!(error.contains(hint) && !error.contains("GET /__sandbox") && !error.contains("PUT"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_story_is_told_from_the_terminal() {
     let (running, terminal) = paying(|_| {}).await;
     assert!(terminal.ok(&["status"]).await.contains("clock.mode           paused"));

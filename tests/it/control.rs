@@ -427,3 +427,111 @@ async fn every_endpoint_of_the_index_is_there() {
         assert!(!message.starts_with("there is no /") && value["error"]["code"] != "method", "{call}: {message}");
     }
 }
+
+#[tokio::test]
+async fn a_merchant_stands_in_the_body_or_in_the_query_of_every_call() {
+    let (running, shop) = (Running::start().await, Receiver::acknowledging().await);
+    paid(&running, "ORDER-1", "0780000003", &shop.url("/")).await;
+    let named = |mut body: Value| {
+        body["merchant"] = json!("your_username");
+        body
+    };
+    for (method, path, body) in [
+        ("POST", "transactions/ORDER-1/settle", json!({ "statusid": "02" })),
+        ("POST", "transactions/ORDER-1/postbacks", json!({})),
+        ("POST", "deliveries/1/replay", json!({})),
+        ("POST", "verify", json!({ "expect": [{ "for": "call" }] })),
+        ("POST", "wait", json!({ "for": "call" })),
+        ("PUT", "scenarios/own", json!({ "answer": "accepted" })),
+        ("POST", "next", json!({ "scenario": "own" })),
+        ("DELETE", "next", json!({})),
+        ("DELETE", "scenarios/own", json!({})),
+        ("POST", "reset", json!({})),
+    ] {
+        ok(&running, method, path, named(body.clone())).await;
+        let undone = matches!((method, path), ("DELETE", "scenarios/own") | ("POST", "reset"));
+        if undone {
+            continue;
+        }
+        ok(&running, method, &format!("{path}?merchant=your_username"), body.clone()).await;
+        let (status, answer) = api(&running, method, &format!("{path}?merchant=no_api_access"), named(body)).await;
+        assert!(status == 400 && answer["error"]["message"].as_str().unwrap().contains("the query has"), "{answer}");
+    }
+    assert_eq!(api(&running, "POST", "reset", json!({ "merchant": 7 })).await.0, 400);
+    assert_eq!(api(&running, "POST", "reset", json!({ "merchant": "nobody" })).await.0, 404);
+    assert_eq!(get(&running, "merchants?merchant=your_username").await["merchants"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_delivery_of_another_merchant_is_not_found() {
+    let (running, shop) = (Running::start().await, Receiver::acknowledging().await);
+    paid(&running, "ORDER-1", "0783300000", &shop.url("/")).await;
+    running.second().await;
+    for path in ["deliveries/1", "deliveries/1/replay"] {
+        let method = if path.ends_with("replay") { "POST" } else { "GET" };
+        let other = api(&running, method, &format!("{path}?merchant=no_api_access"), json!({})).await;
+        assert_eq!(other.0, 404, "{path}");
+        assert_eq!(api(&running, method, &format!("{path}?merchant=your_username"), json!({})).await.0, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn under_open_a_tenant_exists_as_soon_as_a_call_names_it() {
+    let running = Running::with(|config| config.open = true).await;
+    ok(&running, "POST", "next", json!({ "scenario": "decline", "merchant": "worker-1" })).await;
+    ok(&running, "POST", "reset", json!({ "merchant": "worker-2" })).await;
+    ok(&running, "POST", "verify?merchant=worker-3", json!({ "expect": [{ "for": "call", "count": 0 }] })).await;
+    assert_eq!(get(&running, "merchants/worker-4").await["username"], "worker-4");
+    let listed = get(&running, "merchants").await;
+    let is_listed = |name: &str| listed["merchants"].as_array().unwrap().iter().any(|one| one["username"] == name);
+    assert!((1..=4).all(|number| is_listed(&format!("worker-{number}"))), "{listed}");
+    assert_eq!(api(&running, "POST", "reset", json!({ "merchant": "a:b" })).await.0, 400);
+    let closed = Running::start().await;
+    let (status, answer) = api(&closed, "POST", "next", json!({ "scenario": "decline", "merchant": "worker-1" })).await;
+    assert!(status == 404 && answer["error"]["hint"].as_str().unwrap().contains("--open"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_certificates_are_had_without_tls_and_without_a_token() {
+    let running = Running::with(|config| {
+        config.listen = vec!["0.0.0.0:0".parse().unwrap()];
+        config.control_token = Some("a-long-token".into());
+    })
+    .await;
+    let fetch = async |name: &str| {
+        let request =
+            format!("GET /__sandbox/{name} HTTP/1.1\r\nHost: pay.esicia.com:8443\r\nConnection: close\r\n\r\n");
+        crate::harness::body_of(&running.raw_plain(&request).await)
+    };
+    let ca = std::fs::read_to_string(running.sandbox.ca()).unwrap();
+    assert_eq!(fetch("ca.pem").await, ca);
+    assert_eq!(fetch("bundle.pem").await, std::fs::read_to_string(&running.sandbox.facts().bundle).unwrap());
+    // What has become of the files changes nothing for a client that wants to trust this sandbox.
+    std::fs::write(running.sandbox.ca(), "broken").unwrap();
+    std::fs::remove_file(&running.sandbox.facts().bundle).unwrap();
+    assert_eq!((fetch("ca.pem").await, fetch("bundle.pem").await), (ca.clone(), ca));
+}
+
+/// The lines of the CI examples that fetch a certificate work as they are written.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ci_examples_fetch_the_certificate() {
+    let running = Running::start().await;
+    for (file, address) in
+        [("github-actions.yml", "http://localhost:8443"), ("gitlab-ci.yml", "http://pay.esicia.com:8443")]
+    {
+        let path = format!("{}/examples/ci/{file}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).unwrap();
+        let line = text.lines().find(|line| line.contains("/__sandbox/ca.pem")).unwrap();
+        let line = line.trim().trim_start_matches("- ").trim_start_matches("run: ");
+        let own = line.replace(address, &format!("http://127.0.0.1:{}", running.port()));
+        assert_ne!(own, line, "{file} fetches it from {address}");
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = std::process::Command::new("timeout");
+        command.args(["20", "sh", "-c", &own]).current_dir(folder.path()).env_remove("http_proxy");
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        assert!(output.status.success(), "{own}: {output:?}");
+        let fetched = std::fs::read_to_string(folder.path().join("kpay-ca.pem")).unwrap();
+        assert_eq!(fetched, std::fs::read_to_string(running.sandbox.ca()).unwrap(), "{file}");
+        assert!(text.contains("NODE_EXTRA_CA_CERTS") && text.matches("kpay-ca.pem").count() > 1, "{file} uses it");
+    }
+}

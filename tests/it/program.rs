@@ -145,6 +145,99 @@ fn a_port_in_use_is_exit_3() {
 }
 
 #[test]
+fn a_port_taken_by_another_sandbox_names_its_dashboard() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut first, _out, banner) = serving(program(folder.path()).args(["--listen", "127.0.0.1:0"]));
+    let dashboard = banner.lines().find_map(|line| line.trim().strip_prefix("dashboard ")).unwrap();
+    let address = dashboard.strip_prefix("http://").unwrap().split('/').next().unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let (code, sentence) = failing(program(other.path()).args(["--listen", address]));
+    terminate(&mut first);
+    first.wait().unwrap();
+    assert_eq!(code, 3, "{sentence}");
+    assert!(sentence.contains("another kpay-sandbox, version ") && sentence.contains(dashboard), "{sentence}");
+}
+
+#[test]
+fn the_banner_tells_a_paused_clock_and_a_closed_control_api() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = "2026-01-31T12:00:00Z";
+    let banner = |arguments: &[&str]| {
+        let (mut child, _out, banner) = serving(program(folder.path()).args(arguments));
+        terminate(&mut child);
+        child.wait().unwrap();
+        banner
+    };
+    let open = banner(&["--listen", "127.0.0.1:0"]);
+    assert!(!open.contains("paused") && !open.contains("closed"), "{open}");
+    let closed = banner(&["--listen", "0.0.0.0:0", "--clock", "paused", "--clock-start", start]);
+    assert!(closed.contains("paused at 2026-01-31T12:00:00.000Z. Move it on with: kpay-sandbox advance"), "{closed}");
+    assert!(
+        closed.contains("closed, because other machines reach this port. Open it with --control-token"),
+        "{closed}"
+    );
+    let token = banner(&["--listen", "0.0.0.0:0", "--control-token", "a-long-token"]);
+    assert!(!token.contains("closed"), "{token}");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_second_signal_ends_at_once_and_tells_what_was_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    // A listener that takes connections and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = program(folder.path());
+    command.args(["--listen", "127.0.0.1:0", "--log", "json", "--scenario", "early-postback"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut ready = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut ready).unwrap();
+    let ready: Value = serde_json::from_str(&ready).unwrap();
+    let returl = format!("http://{}/", silent.local_addr().unwrap());
+    let body = crate::core::good_pay().to_string().replace("http://localhost:3000/postback", &returl);
+    let mut curl = Command::new("curl");
+    curl.args([
+        "--silent",
+        "--insecure",
+        "--noproxy",
+        "*",
+        "--max-time",
+        "60",
+        "--user",
+        "your_username:your_password",
+    ]);
+    let mut curl = curl.arg(ready["facts"]["url"].as_str().unwrap()).args(["--data", &body]).spawn().unwrap();
+    let _held = silent.accept().unwrap();
+    terminate(&mut child);
+    // Two signals that come at once may arrive as one: the first is heard when the port is closed.
+    let port = u16::try_from(ready["facts"]["port"].as_u64().unwrap()).unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+        assert!(std::time::Instant::now() < deadline, "the first signal was not heard");
+    }
+    terminate(&mut child);
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    let _ = curl.kill();
+    curl.wait().unwrap();
+    let code = child.wait().unwrap().code();
+    assert!(said.contains("1 postbacks under way are lost") && code == Some(143), "{code:?} {said}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named_from_the_root_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), "x").unwrap();
+    let (code, sentence) = failing(program(folder.path()).args(["--listen", "127.0.0.1:0", "--certs", "file/certs"]));
+    let absolute = folder.path().canonicalize().unwrap().join("file/certs");
+    assert!(code == 2 && sentence.contains(&*absolute.to_string_lossy()), "{sentence}");
+    assert!(sentence.contains("choose another folder with --certs"), "{sentence}");
+    let (code, sentence) =
+        failing(program(folder.path()).args(["--listen", "127.0.0.1:0", "--ready-file", "no/r.json"]));
+    let absolute = folder.path().canonicalize().unwrap().join("no/r.json");
+    assert!(code == 2 && sentence.contains(&format!("{}: cannot be written", absolute.display())), "{sentence}");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_ids() {
     let run = || {
         let folder = tempfile::tempdir().unwrap();

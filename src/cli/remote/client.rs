@@ -107,6 +107,12 @@ impl Client {
         })
     }
 
+    /// Returns the version of the sandbox, which stands in a header of every response.
+    pub(super) async fn version(&self) -> Option<String> {
+        let answer = self.send(&Question::ready()).await.ok()?;
+        Some(answer.headers().get("x-kpay-sandbox")?.to_str().ok()?.to_owned())
+    }
+
     /// Calls, and reads the whole answer.
     pub(super) async fn ask(&self, question: &Question) -> Result<Answer, String> {
         let answer = self.send(question).await?;
@@ -134,8 +140,34 @@ impl Answer {
     pub(super) fn complaint(&self) -> String {
         let value: Value = serde_json::from_str(&self.text).unwrap_or_default();
         match (value["error"]["message"].as_str(), value["error"]["hint"].as_str()) {
-            (Some(message), Some(hint)) => format!("{message}; {hint}"),
+            (Some(message), Some(hint)) => format!("{message}; {}", in_commands(hint)),
             _ => format!("HTTP {}: {}", self.status, self.text.trim()),
         }
     }
+}
+
+/// What hints of the control API are at the command line.
+const COMMANDS: [(&str, &str); 14] = [
+    ("GET /__sandbox/api/transactions lists them", "kpay-sandbox transactions lists them"),
+    ("GET /__sandbox/api/deliveries lists them", "kpay-sandbox deliveries lists them"),
+    ("GET /__sandbox/api/merchants lists them, and PUT makes one", "kpay-sandbox merchants lists them"),
+    ("GET /__sandbox/api/journal tells", "kpay-sandbox logs tells"),
+    ("GET /__sandbox/api/state answered", "kpay-sandbox api GET state answered"),
+    ("GET /__sandbox/api lists what there is", "kpay-sandbox --help lists what there is"),
+    ("POST /__sandbox/api/clock/pause first", "run kpay-sandbox clock pause first"),
+    ("POST /__sandbox/api/reset to set", "run kpay-sandbox reset to set"),
+    ("DELETE /__sandbox/api/merchants/USERNAME", "kpay-sandbox api DELETE merchants/USERNAME"),
+    ("add ?merchant=USERNAME", "add --merchant USERNAME"),
+    ("add ?merchant= of its owner", "add --merchant with its owner"),
+    (
+        "send Authorization: Bearer TOKEN with the sandbox's --control-token",
+        "add --token TOKEN (KPAY_SANDBOX_CONTROL_TOKEN)",
+    ),
+    ("or PUT one of your own", "or add one with kpay-sandbox scenarios NAME --put FILE"),
+    ("wait longer with \"timeout\"", "wait longer with --timeout"),
+];
+
+/// A hint that names subcommands instead of requests.
+fn in_commands(hint: &str) -> String {
+    COMMANDS.iter().fold(hint.to_owned(), |hint, (request, command)| hint.replace(request, command))
 }

@@ -234,6 +234,13 @@ pub fn run(target: Target, remote: Remote) -> ExitCode {
     }
 }
 
+/// Returns the version of the sandbox that answers at an address, if one does.
+pub(super) async fn version_at(control: &str) -> Option<String> {
+    let client = Client::new(control, None).ok()?;
+    let asked = tokio::time::timeout(std::time::Duration::from_secs(2), client.version());
+    asked.await.ok().flatten()
+}
+
 /// What a sandbox says of itself.
 pub(super) async fn info(control: &str, token: Option<&str>) -> Result<Value, String> {
     let answer = Client::new(control, token)?.ask(&Question::new("GET", "info")).await?;

@@ -13,11 +13,16 @@ use crate::gateway::merchant::{Account, Merchant};
 use crate::gateway::values::excerpt;
 
 pub(super) async fn list(surfaces: &Surfaces, request: &Request) -> Outcome {
-    let query = Query::parse(request, &["after", "limit"])?;
+    let query = Query::parse(request, &["after", "limit", "merchant"])?;
     let (after, limit) = (query.get("after").unwrap_or_default(), query.limit_or(1000)?);
     // One more than the page has tells that there are more.
-    let accounts: Vec<Arc<Account>> =
-        surfaces.door.read(|gateway| gateway.rules().accounts.after(after).take(limit + 1).cloned().collect());
+    let accounts: Vec<Arc<Account>> = surfaces.door.read(|gateway| {
+        let all = &gateway.rules().accounts;
+        match query.merchant(gateway)? {
+            Some(username) => Ok(all.get(&username).cloned().into_iter().collect()),
+            None => Ok::<_, Problem>(all.after(after).take(limit + 1).cloned().collect()),
+        }
+    })?;
     let mut turn = surfaces.work.begin();
     let mut listing = Listing::default();
     for account in accounts.iter().take(limit) {

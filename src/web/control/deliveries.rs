@@ -70,8 +70,8 @@ pub(super) async fn list(surfaces: &Surfaces, request: &Request) -> Outcome {
 }
 
 pub(super) async fn one(surfaces: &Surfaces, request: &Request, id: &str) -> Outcome {
-    let query = Query::parse(request, &["as"])?;
-    let (at, delivery) = find(surfaces, id).await?;
+    let query = Query::parse(request, &["as", "merchant"])?;
+    let (at, delivery) = find_of(surfaces, &query, id).await?;
     match query.get("as") {
         None => ok(&view::delivery(&delivery)),
         Some("curl") => Ok(Reply::text(200, format!("{}\n", har::curl(&delivery)))),
@@ -114,12 +114,25 @@ pub(in crate::web) async fn find(surfaces: &Surfaces, id: &str) -> Result<(Times
         }
         turn.give_way().await;
     }
-    let message = format!("there is no delivery '{}', or not any more", excerpt(id));
-    Err(Problem::not_found(message, "GET /__sandbox/api/deliveries lists them"))
+    Err(no_delivery(id))
 }
 
-pub(super) async fn replay(surfaces: &Surfaces, id: &str) -> Outcome {
-    let (_, delivery) = find(surfaces, id).await?;
+/// The same, of the merchant that the query names, if it names one.
+async fn find_of(surfaces: &Surfaces, query: &Query, id: &str) -> Result<(Timestamp, Arc<Delivery>), Problem> {
+    let merchant = surfaces.door.read(|gateway| query.merchant(gateway))?;
+    let (at, delivery) = find(surfaces, id).await?;
+    let is_other = merchant.is_some_and(|merchant| merchant != delivery.postback.merchant);
+    if is_other { Err(no_delivery(id)) } else { Ok((at, delivery)) }
+}
+
+fn no_delivery(id: &str) -> Problem {
+    let message = format!("there is no delivery '{}', or not any more", excerpt(id));
+    Problem::not_found(message, "GET /__sandbox/api/deliveries lists them")
+}
+
+pub(super) async fn replay(surfaces: &Surfaces, request: &Request, id: &str) -> Outcome {
+    let query = Query::parse(request, &["merchant"])?;
+    let (_, delivery) = find_of(surfaces, &query, id).await?;
     let (number, after) = surfaces.door.apply(|gateway, _| (gateway.replay(&delivery), gateway.journal().last()));
     let number = number.ok_or_else(|| Problem::not_found("the delivery is gone", "ask for a newer one"))?;
     let (status, delivery) = when_delivered(surfaces, number, after).await?;

@@ -62,7 +62,10 @@ pub(super) fn merchant(gateway: &Gateway, username: &str) -> Result<Arc<str>, Pr
     let account = gateway.rules().accounts.get(username);
     account.map(|account| Arc::clone(&account.merchant.username)).ok_or_else(|| {
         let message = format!("there is no merchant '{}'", excerpt(username));
-        Problem::not_found(message, "GET /__sandbox/api/merchants lists them; PUT makes one")
+        Problem::not_found(
+            message,
+            "GET /__sandbox/api/merchants lists them, and PUT makes one. With --open, every name is one",
+        )
     })
 }
 

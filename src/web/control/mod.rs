@@ -11,6 +11,7 @@ mod guard;
 mod har;
 mod hub;
 mod input;
+mod named;
 mod scripts;
 mod search;
 mod transactions;
@@ -149,6 +150,14 @@ pub(super) async fn answer(surfaces: &Surfaces, request: &Request, path: &[&str]
     }
     let path: Vec<String> = path.iter().map(|segment| percent_decoded(segment)).collect();
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    let moved = match named::in_query(request) {
+        Ok(moved) => moved,
+        Err(problem) => return problem.into(),
+    };
+    let request = moved.as_ref().unwrap_or(request);
+    if let Err(problem) = named::welcome(surfaces, request, &path) {
+        return problem.into();
+    }
     endpoint(surfaces, request, &path).await.unwrap_or_else(Reply::from)
 }
 
@@ -162,7 +171,7 @@ async fn endpoint(surfaces: &Surfaces, request: &Request, path: &[&str]) -> Outc
         ("POST", ["transactions", id, "postbacks"]) => transactions::post(surfaces, request, id).await,
         ("GET", ["deliveries"]) => deliveries::list(surfaces, request).await,
         ("GET", ["deliveries", id]) => deliveries::one(surfaces, request, id).await,
-        ("POST", ["deliveries", id, "replay"]) => deliveries::replay(surfaces, id).await,
+        ("POST", ["deliveries", id, "replay"]) => deliveries::replay(surfaces, request, id).await,
         ("GET", ["journal"]) => events::journal(surfaces, request).await,
         ("GET", ["events"]) => events::live(surfaces, request),
         ("POST", ["wait"]) => expect::wait(surfaces, request).await,

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::{Request, Surfaces};
-use super::input::{self, Query, body};
+use super::input::{Query, body};
 use super::{Outcome, Problem, ok, reply};
 use crate::gateway::Gateway;
 use crate::gateway::choice::Next;
@@ -98,7 +98,6 @@ struct Queued {
     #[serde(default = "one_time")]
     times: u32,
     when: Option<When>,
-    merchant: Option<String>,
 }
 
 fn one_time() -> u32 {
@@ -108,15 +107,12 @@ fn one_time() -> u32 {
 pub(super) fn queue(surfaces: &Surfaces, request: &Request) -> Outcome {
     let query = Query::parse(request, &["merchant"])?;
     let example = r#"{"scenario": "decline", "times": 2, "when": {"amount": {"min": 1000}}}"#;
-    let Queued { scenario, times, when, merchant } = body(request, example)?;
+    let Queued { scenario, times, when } = body(request, example)?;
     let unusable = |why: String| Problem::unusable(why, format!("such as {example}"));
     let complaint = when.as_ref().and_then(|when| when.complaint());
     complaint.map_or(Ok(()), |why| Err(unusable(why)))?;
     let queued = surfaces.door.apply(|gateway, _| {
-        let merchant = match &merchant {
-            Some(username) => Some(input::merchant(gateway, username)?),
-            None => query.merchant(gateway)?,
-        };
+        let merchant = query.merchant(gateway)?;
         let scenario = match &scenario {
             Value::String(name) => named(gateway, name, merchant.as_deref())?,
             object => Arc::new(unnamed(object).map_err(|why| unusable(format!("scenario: {why}")))?),

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::{Body, Reply, Request, STATE_LIMIT, Sending, Surfaces, pipe};
-use super::input::{self, Query, body};
+use super::input::{Query, body};
 use super::{Outcome, Problem, clock, ok};
 use crate::gateway::tally::Tally;
 use crate::saved::{self, ReadError};
@@ -27,17 +27,12 @@ pub(super) fn info(surfaces: &Surfaces) -> Outcome {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Reset {
-    merchant: Option<String>,
-}
+struct Reset {}
 
 pub(super) fn reset(surfaces: &Surfaces, request: &Request) -> Outcome {
     let query = Query::parse(request, &["merchant"])?;
-    let Reset { merchant } = body(request, r#"{"merchant": "your_username"}"#)?;
-    let merchant = surfaces.door.read(|gateway| match &merchant {
-        Some(username) => input::merchant(gateway, username).map(Some),
-        None => query.merchant(gateway),
-    })?;
+    let Reset {} = body(request, r#"{"merchant": "your_username"}"#)?;
+    let merchant = surfaces.door.read(|gateway| query.merchant(gateway))?;
     match &merchant {
         Some(username) => surfaces.door.apply(|gateway, now| gateway.reset_merchant(username, now)),
         None => surfaces.door.reset(),

@@ -146,7 +146,7 @@ pub(super) fn moment(entry: &Entry, origin: Option<Timestamp>) -> Moment {
             (moment.tone, moment.title) = ("warn", format!("A connection of {peer} failed"));
             moment.words.clone_from(problem);
         }
-        Event::RequestRefused { peer, request, problem } => {
+        Event::RequestRefused { peer, request, problem, .. } => {
             (moment.tone, moment.title) = ("warn", format!("{request} from {peer} was refused"));
             moment.words.clone_from(problem);
         }
