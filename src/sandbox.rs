@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::certificates::{self, CertificateError, Certificates};
 use crate::clock::{Clock, ClockMode, wall_clock};
-use crate::config::{Config, DEFAULT_LISTEN, PublicUrl};
+use crate::config::{Config, DEFAULT_LISTEN};
 use crate::courier::{self, Courier, CourierSettings};
 use crate::door::Door;
 use crate::fixtures::{FixtureError, Fixtures};
@@ -27,10 +27,10 @@ use crate::gateway::{Gateway, Settings};
 use crate::proxy::Proxy;
 use crate::scheduler::{Advanced, CannotAdvance, Scheduler};
 use crate::state_file::StateFile;
-use crate::web::{Announced, Guard, Roots, Surfaces, Work};
+use crate::web::{Roots, Surfaces, Work};
 use crate::{server, tls};
 pub use facts::Facts;
-use facts::{curl_line, dashboard, home, info, url};
+use facts::{announced, curl_line, dashboard, guard, home, info, url};
 
 /// How long deliveries under way may still take after a stop.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -121,32 +121,21 @@ impl Sandbox {
             closed: false,
             notices: certificates.notices,
         };
+        let guard = guard(&facts, &config);
+        facts.closed = guard.is_closed();
         facts.curl = curl_line(&facts);
         facts.dashboard = dashboard(&facts, config.public_url.as_ref());
-        let beyond_loopback = facts.addresses.iter().any(|address| !address.ip().is_loopback());
-        facts.closed = beyond_loopback && config.control_token.is_none() && !config.control_open;
         let (stop, stopped) = watch::channel(false);
         let surfaces = Arc::new(Surfaces {
             scheduler: Arc::clone(&scheduler),
-            guard: Guard {
-                names: served_names(&config.hosts, config.public_url.as_ref()),
-                public: config.public_url.as_ref().map(PublicUrl::origin),
-                token: config.control_token,
-                beyond_loopback,
-                open: config.control_open,
-            },
+            guard,
             info: info(&facts, seed, config.seed.is_some(), &expires),
             work: Arc::new(Work::new(Arc::clone(&door), stopped.clone())),
             stop: stopped.clone(),
             door: Arc::clone(&door),
             refusal_status: config.refusal_status,
             default_host: facts.url.trim_start_matches("https://").to_owned(),
-            announced: Announced {
-                own: facts.url.replacen("https://", "http://", 1),
-                names: config.hosts.iter().map(|name| name.to_ascii_lowercase()).collect(),
-                only_own: config.announces_own,
-                public: config.public_url.map(|url| url.0),
-            },
+            announced: announced(&facts, &config),
             trusted_proxies: config.trusted_proxy,
             roots: Roots { ca: ca_pem, bundle: facts.bundle.clone() },
             home: home(&facts),
@@ -309,12 +298,6 @@ fn wanted_hosts(config: &Config) -> Vec<String> {
     let mut hosts = config.hosts.clone();
     hosts.extend(listening.map(|ip| ip.to_string()));
     hosts
-}
-
-/// The names under which the sandbox is served.
-fn served_names(hosts: &[String], public: Option<&PublicUrl>) -> Vec<String> {
-    let public = public.map(|url| url.host().to_ascii_lowercase());
-    certificates::names(hosts).into_iter().chain(public).collect()
 }
 
 /// Whether this is a container: `localhost` in a returl then mostly means the machine around it.

@@ -3,9 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use crate::config::PublicUrl;
+use crate::certificates;
+use crate::config::{Config, PublicUrl};
 use crate::view;
-use crate::web::Home;
+use crate::web::{Announced, Guard, Home};
 
 /// What a client needs to know.
 #[derive(Debug, Clone)]
@@ -44,6 +45,29 @@ pub(super) fn url(addresses: &[SocketAddr]) -> String {
         ip if named || ip.is_unspecified() => format!("https://localhost:{}", first.port()),
         IpAddr::V6(ip) => format!("https://[{ip}]:{}", first.port()),
         IpAddr::V4(ip) => format!("https://{ip}:{}", first.port()),
+    }
+}
+
+/// Who may use the control API.
+pub(super) fn guard(facts: &Facts, config: &Config) -> Guard {
+    let public = config.public_url.as_ref();
+    let public_host = public.map(|url| url.host().to_ascii_lowercase());
+    Guard {
+        names: certificates::names(&config.hosts).into_iter().chain(public_host).collect(),
+        public: public.map(PublicUrl::origin),
+        token: config.control_token.clone(),
+        beyond_loopback: facts.addresses.iter().any(|address| !address.ip().is_loopback()),
+        open: config.control_open,
+    }
+}
+
+/// Where the checkout page is announced.
+pub(super) fn announced(facts: &Facts, config: &Config) -> Announced {
+    Announced {
+        own: facts.url.replacen("https://", "http://", 1),
+        names: config.hosts.iter().map(|name| name.to_ascii_lowercase()).collect(),
+        only_own: config.announces_own,
+        public: config.public_url.as_ref().map(|url| url.0.clone()),
     }
 }
 

@@ -54,6 +54,11 @@ impl Guard {
         Some(format!("{TOKEN_COOKIE}={token}; Path=/__sandbox; HttpOnly; SameSite=Strict"))
     }
 
+    /// Returns true if other machines can reach the port, and nothing says who of them may call.
+    pub fn is_closed(&self) -> bool {
+        self.beyond_loopback && self.token.is_none() && !self.open
+    }
+
     fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
         let host = text(HOST).unwrap_or_default();
@@ -66,7 +71,7 @@ impl Guard {
             return Err(Problem::new(403, "origin", message, "call the API from a test or a terminal"));
         }
         let Some(token) = &self.token else {
-            if self.beyond_loopback && !self.open {
+            if self.is_closed() {
                 let message = "this sandbox can be reached from other machines, so its control API is closed";
                 let hint = "start it with --control-token TOKEN, or with --control-open to let anybody use it";
                 return Err(Problem::new(403, "closed", message, hint));
