@@ -38,7 +38,7 @@ pub struct Profile {
     pub statusmsg: bool,
     /// The label on a postback.
     pub postback_content_type: CompactString,
-    /// The fields of a postback and their order.
+    /// The fields of a postback and of a `checkstatus` response, and their order.
     pub postback_fields: PostbackFields,
     /// The scenarios of payments for which nothing else chooses one, by method; `approve` for the others.
     #[serde(default)]
@@ -132,7 +132,7 @@ pub enum MomoUrl {
     Blank,
 }
 
-/// The fields of a postback and their order.
+/// The fields of a postback and of a `checkstatus` response, and their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PostbackFields {
@@ -146,9 +146,9 @@ pub enum PostbackFields {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MomTransactionIdForm {
-    /// Ten digits (D).
+    /// Ten digits, for a payment that succeeded (D).
     Number,
-    /// Unix seconds of completion (O).
+    /// Unix seconds of completion, for one that failed too (O).
     Seconds,
 }
 

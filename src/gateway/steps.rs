@@ -143,7 +143,7 @@ impl Gateway {
             (Some(raw), _) => wire::with_placeholders(transaction, |own| own.fill(raw)).into_bytes(),
             (None, says) => {
                 let told = Told::of(transaction, says.as_ref());
-                let body = wire::postback(transaction, profile.postback_fields, told);
+                let body = wire::status(transaction, told);
                 wire::with_fields(body, &posting.fields, transaction)
             }
         };

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::checkout::Answer;
 use super::choice::Choice;
 use super::method::Method;
-use super::profile::Profile;
+use super::profile::{MomTransactionIdForm, Profile};
 use super::record::Record;
 use super::scenario::{Action, Scenario, Settlement, Step};
 use super::timestamp::Timestamp;
@@ -50,7 +50,7 @@ pub struct Outcome {
     pub statusid: StatusId,
     /// In words.
     pub statusdesc: Arc<str>,
-    /// The operator's own id; empty unless it succeeded (D).
+    /// The operator's own id. Empty when it failed (D), unless the profile tells the seconds of completion (O).
     pub momtransactionid: CompactString,
     /// When.
     pub at: Timestamp,
@@ -140,6 +140,12 @@ impl Transaction {
         known.filter(|id| !id.is_empty()).unwrap_or(&self.reserved_momtransactionid)
     }
 
+    /// The operator's id of a payment that failed; mostly it has none.
+    pub(super) fn failed_momtransactionid(&self) -> &str {
+        let has_id = self.profile.momtransactionid == MomTransactionIdForm::Seconds;
+        self.outcome.as_ref().filter(|_| has_id).map_or("", |outcome| &outcome.momtransactionid)
+    }
+
     /// Gives it a result. A later one replaces an earlier one.
     pub(super) fn settle(
         &mut self,
@@ -148,13 +154,14 @@ impl Transaction {
         momtransactionid: CompactString,
         now: Timestamp,
     ) -> &Outcome {
-        let successful = settlement.statusid.as_str() == "01";
+        let has_id =
+            settlement.statusid.as_str() == "01" || self.profile.momtransactionid == MomTransactionIdForm::Seconds;
         let first = self.outcome.as_ref().map_or(now, |outcome| outcome.first_at);
         self.outcome.insert(Outcome {
             first_at: first,
             statusid: settlement.statusid.clone(),
             statusdesc: settlement.statusdesc.clone().unwrap_or(text),
-            momtransactionid: if successful { momtransactionid } else { CompactString::default() },
+            momtransactionid: if has_id { momtransactionid } else { CompactString::default() },
             at: now,
         })
     }

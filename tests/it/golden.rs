@@ -40,8 +40,10 @@ fn messages() -> Vec<(String, String)> {
         for (name, (_, postback)) in ["postback-successful", "postback-failed"].iter().zip(posted) {
             messages.push((format!("{profile}-{name}"), postback.text().into()));
         }
-        let answer = core.call(r#"{"action":"checkstatus","refid":"ORDER-1"}"#);
-        messages.push((format!("{profile}-checkstatus-successful"), String::from_utf8(answer.body).unwrap()));
+        for (name, refid) in [("successful", "ORDER-1"), ("failed", "ORDER-4")] {
+            let answer = core.call(&json!({ "action": "checkstatus", "refid": refid }).to_string());
+            messages.push((format!("{profile}-checkstatus-{name}"), String::from_utf8(answer.body).unwrap()));
+        }
     }
     messages
 }
@@ -51,7 +53,7 @@ fn messages() -> Vec<(String, String)> {
 fn every_message_is_its_golden_file() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/wire");
     let messages = messages();
-    assert_eq!(messages.len(), 33);
+    assert_eq!(messages.len(), 36);
     for (name, message) in &messages {
         let file = folder.join(format!("{name}.json"));
         if std::env::var_os("KPAY_SANDBOX_BLESS").is_some() {
@@ -62,6 +64,20 @@ fn every_message_is_its_golden_file() {
     }
     let files = fs::read_dir(folder).unwrap().count();
     assert_eq!(files, messages.len(), "a golden file that nothing writes");
+}
+
+/// Under `observed` a failed payment has an operator's id too: the second in which it ended.
+#[test]
+fn a_failed_payment_tells_the_second_of_its_end_where_that_was_observed() {
+    let messages = messages();
+    let id_of = |name: &str| {
+        let (_, message) = messages.iter().find(|(found, _)| found == name).unwrap();
+        serde_json::from_str::<Value>(message).unwrap()["momtransactionid"].as_str().unwrap().to_owned()
+    };
+    let posted = id_of("observed-postback-failed");
+    assert_eq!(posted, id_of("observed-checkstatus-failed"));
+    assert_eq!(posted.parse::<u64>().unwrap() % 60, 1, "it settles at the first second of a minute: {posted}");
+    assert_eq!((id_of("documented-postback-failed"), id_of("portal-checkstatus-failed")), Default::default());
 }
 
 /// The contract's own samples, in its field order.
@@ -84,5 +100,6 @@ fn the_order_of_fields_is_the_guides() {
     assert_eq!(keys("documented-postback-successful"), "tid refid momtransactionid payaccount statusid statusdesc");
     assert_eq!(keys("documented-postback-failed"), "tid refid momtransactionid statusid statusdesc");
     assert_eq!(keys("observed-postback-successful"), "tid refid momtransactionid statusdesc statusid");
+    assert_eq!(keys("observed-checkstatus-successful"), "tid refid momtransactionid statusdesc statusid");
     assert_eq!(keys("documented-checkstatus-not-found"), "tid refid momtransactionid statusid statusdesc");
 }

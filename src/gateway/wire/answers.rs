@@ -110,7 +110,7 @@ pub struct Told<'a> {
     pub statusid: &'a str,
     /// In words.
     pub statusdesc: &'a str,
-    /// The operator's id; empty unless it succeeded (D).
+    /// The operator's id; empty when it failed (D), unless the profile has one then too (O).
     momtransactionid: &'a str,
     /// The payer's number; only when it succeeded (D).
     payaccount: Option<&'a str>,
@@ -121,10 +121,7 @@ impl<'a> Told<'a> {
     pub fn truth(transaction: &'a Transaction) -> Told<'a> {
         match &transaction.outcome {
             None => Told::words("03", transaction.profile.text("03")),
-            Some(outcome) => Told {
-                momtransactionid: &outcome.momtransactionid,
-                ..Told::instead(transaction, outcome.statusid.as_str(), &outcome.statusdesc)
-            },
+            Some(outcome) => Told::instead(transaction, outcome.statusid.as_str(), &outcome.statusdesc),
         }
     }
 
@@ -144,7 +141,8 @@ impl<'a> Told<'a> {
                 momtransactionid: transaction.momtransactionid(),
                 payaccount: Some(&transaction.order.msisdn),
             },
-            _ => Told::words(statusid, statusdesc),
+            "03" => Told::words(statusid, statusdesc),
+            _ => Told { momtransactionid: transaction.failed_momtransactionid(), ..Told::words(statusid, statusdesc) },
         }
     }
 
@@ -153,7 +151,7 @@ impl<'a> Told<'a> {
     }
 }
 
-/// The postback's data in the guide's order (D), which is also `checkstatus`'s answer.
+/// A payment's state in the guide's order (D).
 fn documented(tid: &str, refid: &str, told: Told<'_>) -> Vec<u8> {
     let Told { statusid, statusdesc, momtransactionid, payaccount } = told;
     message(&[
@@ -166,21 +164,17 @@ fn documented(tid: &str, refid: &str, told: Told<'_>) -> Vec<u8> {
     ])
 }
 
-/// `checkstatus` (O: the words for a pending payment contain "Pending").
-pub fn status(transaction: &Transaction, told: Told<'_>) -> Vec<u8> {
-    documented(&transaction.tid, &transaction.order.refid, told)
-}
-
 /// `checkstatus` of what is not there (D).
 pub fn not_found() -> Vec<u8> {
     documented("", "", Told::words("611", "Transaction not found"))
 }
 
-/// A postback's body.
-pub fn postback(transaction: &Transaction, fields: PostbackFields, told: Told<'_>) -> Vec<u8> {
+/// A payment's state: a postback's body, which is also the response of `checkstatus` (D). The words for a pending payment
+/// contain "Pending" (O).
+pub fn status(transaction: &Transaction, told: Told<'_>) -> Vec<u8> {
     let Told { statusid, statusdesc, momtransactionid, .. } = told;
-    match fields {
-        PostbackFields::Documented => status(transaction, told),
+    match transaction.profile.postback_fields {
+        PostbackFields::Documented => documented(&transaction.tid, &transaction.order.refid, told),
         PostbackFields::Observed => message(&[
             ("tid", Is::Text(&transaction.tid)),
             ("refid", Is::Text(&transaction.order.refid)),

@@ -6,8 +6,8 @@ mod near;
 mod unreadable;
 
 pub use answers::{
-    Told, accepted, acknowledgement_complaint, changed, not_found, postback, redirect, refused, settled_at_once,
-    status, told_ids, with_fields, with_order_placeholders, with_placeholders,
+    Told, accepted, acknowledgement_complaint, changed, not_found, redirect, refused, settled_at_once, status,
+    told_ids, with_fields, with_order_placeholders, with_placeholders,
 };
 pub use message::Message;
 
