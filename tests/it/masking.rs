@@ -275,6 +275,10 @@ fn json_stays_json_and_the_rest_of_it_as_it_was() {
             r#"{"returl":"https://u:pw@h/cb?token=abc&x=1","logourl":"/l?key=k"}"#,
             r#"{"returl":"https://u:****@h/cb?token=****&x=1","logourl":"/l?key=****"}"#,
         ),
+        (
+            r#"{"redirecturl":"{\"token\":\"abc\"}","logourl":" [{\"secret\":\"abc\"}]"}"#,
+            r#"{"redirecturl":"{\"token\":\"****\"}","logourl":" [{\"secret\":\"****\"}]"}"#,
+        ),
     ] {
         core.call(sent);
         let entry = core.gateway.journal().after(0).next_back().unwrap();

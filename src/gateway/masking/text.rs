@@ -30,7 +30,7 @@ pub(super) fn is_quiet(text: &[u8]) -> bool {
 
 /// Returns true if nothing in an address can need a mask.
 pub(super) fn is_quiet_address(text: &str) -> bool {
-    !text.starts_with(['{', '[']) && cards::is_quiet(text.as_bytes(), &ADDRESS)
+    !unpadded(text).starts_with(['{', '[']) && cards::is_quiet(text.as_bytes(), &ADDRESS)
 }
 
 /// Returns a text as it may be kept: values of secret names, passwords in addresses and card numbers are masked.
@@ -38,10 +38,18 @@ pub(super) fn masked(text: &str, depth: usize) -> Cow<'_, str> {
     if is_quiet(text.as_bytes()) {
         return Cow::Borrowed(text);
     }
-    if text.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']).starts_with(['{', '[', '"']) && is_json(text) {
-        return json::masked(text, &json::Texts { depth });
-    }
-    loose(text, depth)
+    as_json(text, depth).unwrap_or_else(|| loose(text, depth))
+}
+
+/// Masks a text if it is JSON in an object, an array or quotes.
+fn as_json(text: &str, depth: usize) -> Option<Cow<'_, str>> {
+    let begins = unpadded(text).starts_with(['{', '[', '"']);
+    (begins && is_json(text)).then(|| json::masked(text, &json::Texts { depth }))
+}
+
+/// Returns a text without what may stand before JSON.
+fn unpadded(text: &str) -> &str {
+    text.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n'])
 }
 
 /// Returns true if a text is JSON.
@@ -216,6 +224,10 @@ fn password_of_address(text: &str, start: usize) -> Range<usize> {
 pub(super) fn address(text: &str) -> Cow<'_, str> {
     if is_quiet_address(text) {
         return Cow::Borrowed(text);
+    }
+    // Anything can be sent in the place of an address.
+    if let Some(masked) = as_json(text, DEPTH) {
+        return masked;
     }
     let (mut kept, mut copied, mut from) = (Cow::Borrowed(""), 0, 0);
     let mark = |byte: &u8| matches!(byte, b':' | b'=');
