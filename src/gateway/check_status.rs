@@ -53,12 +53,13 @@ impl Gateway {
         let word = fault.as_ref().map_or_else(Default::default, |fault| fault.word().into());
         let record = CallRecord { refid, tid, fault: word, ..record };
         let mut answered = match phase.and_then(|phase| phase.refused.as_ref()) {
-            Some(refused) if refused.retcode.0 == ReturnCode::TransactionNotFound => {
+            Some(refused) if refused.retcode.code(account.profile.codes) == ReturnCode::TransactionNotFound => {
                 let reason = format!("scenario {}: not found yet", scenario.name);
                 self.not_found(account, Refusal::scripted(ReturnCode::TransactionNotFound, reason), record, now)
             }
             Some(refused) => {
-                let (code, table) = (refused.retcode.0, account.profile.codes);
+                let table = account.profile.codes;
+                let code = refused.retcode.code(table);
                 let reason = format!("scenario {}: {}", scenario.name, code.meaning());
                 let refusal = Refusal::scripted(code, reason);
                 let statusmsg = refused.statusmsg.as_deref().filter(|_| account.profile.statusmsg);

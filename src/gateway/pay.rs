@@ -40,7 +40,7 @@ impl Gateway {
         };
         let (scenario, choice) = self.chooser.choose(&self.repertoire, question);
         if let Decision::Refused(refused) = &scenario.answer.decision
-            && !refused.retcode.0.is_processors()
+            && !refused.retcode.code(account.profile.codes).is_processors()
         {
             return self.refuse_by_script((call, message), account, &order, (&scenario, choice), refused, now);
         }
@@ -89,15 +89,16 @@ impl Gateway {
                 (wire::settled_at_once(self.transaction(position)), None)
             }
             Decision::Refused(refused) => {
-                let code = refused.retcode.0;
                 let transaction = self.transaction(position);
                 let profile = &transaction.profile;
+                let refusal = scripted_refusal(scenario, refused, profile);
+                let code = refusal.code;
                 let statusmsg = refused.statusmsg.as_deref().filter(|_| profile.statusmsg);
                 let (tid, refid) = (&transaction.tid, &transaction.order.refid);
                 let body = wire::refused(code, profile.codes, statusmsg, authkey, tid, refid);
                 let settlement = Settlement::failed(Some(code.reply(profile.codes).into()));
                 self.settle(position, &settlement, false, now);
-                (body, Some(scripted_refusal(scenario, refused)))
+                (body, Some(refusal))
             }
         }
     }
@@ -118,7 +119,7 @@ impl Gateway {
         now: Timestamp,
     ) -> Answered {
         let scenario = chosen.0;
-        let refusal = scripted_refusal(scenario, refused);
+        let refusal = scripted_refusal(scenario, refused, &account.profile);
         let (code, table) = (refusal.code, account.profile.codes);
         let statusmsg = refused.statusmsg.as_deref().filter(|_| account.profile.statusmsg);
         let body = wire::refused(code, table, statusmsg, &self.ids.authkey(), "", &order.refid);
@@ -176,8 +177,8 @@ impl Gateway {
     }
 }
 
-fn scripted_refusal(scenario: &Scenario, refused: &ScriptedRefusal) -> Refusal {
-    let code = refused.retcode.0;
+fn scripted_refusal(scenario: &Scenario, refused: &ScriptedRefusal, profile: &Profile) -> Refusal {
+    let code = refused.retcode.code(profile.codes);
     let why = refused.statusmsg.as_deref().unwrap_or(code.meaning());
     Refusal::scripted(code, format!("scenario {}: {why}", scenario.name))
 }

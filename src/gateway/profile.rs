@@ -59,7 +59,7 @@ impl Profile {
         match code {
             ReturnCode::InvalidApiKey => self.key_required,
             ReturnCode::AmountOutOfRange => !self.amount_limits.is_empty(),
-            _ => true,
+            code => code.is_in(self.codes),
         }
     }
 }

@@ -60,6 +60,12 @@ pub enum ReturnCode {
     ErrorProcessing,
     /// The mobile money transaction failed at once (scripted).
     MobileMoneyFailed,
+    /// Portal only: the payer has not enough money (scripted).
+    InsufficientFunds,
+    /// Portal only: the payer did not confirm in time (scripted).
+    PayerTimeout,
+    /// Portal only: the payer cancelled (scripted).
+    PayerCancelled,
     /// `checkstatus` of a transaction that is not there.
     TransactionNotFound,
 }
@@ -77,7 +83,7 @@ struct Row {
 
 impl ReturnCode {
     /// Every code, in order of precedence.
-    pub const ALL: [ReturnCode; 16] = [
+    pub const ALL: [ReturnCode; 19] = [
         ReturnCode::NonHttps,
         ReturnCode::MissingAuthentication,
         ReturnCode::InvalidCredentials,
@@ -93,6 +99,9 @@ impl ReturnCode {
         ReturnCode::RefidUsed,
         ReturnCode::ErrorProcessing,
         ReturnCode::MobileMoneyFailed,
+        ReturnCode::InsufficientFunds,
+        ReturnCode::PayerTimeout,
+        ReturnCode::PayerCancelled,
         ReturnCode::TransactionNotFound,
     ];
 
@@ -116,6 +125,9 @@ impl ReturnCode {
             Self::RefidUsed             => row(608, 604, 409, "DUPLICATE_REFID", Assumed, "refid already used"),
             Self::ErrorProcessing       => row(606, 606, 402, "TARGET_AUTHORIZATION_ERROR", Documented, "error processing"),
             Self::MobileMoneyFailed     => row(607, 606, 402, "MOBILE_MONEY_TRANSACTION_FAILED", Assumed, "failed mobile money transaction"),
+            Self::InsufficientFunds     => row(606, 607, 402, "INSUFFICIENT_FUNDS", Documented, "insufficient funds (portal only)"),
+            Self::PayerTimeout          => row(607, 608, 402, "TIMEOUT", Documented, "no confirmation by the payer in time (portal only)"),
+            Self::PayerCancelled        => row(607, 609, 402, "CANCELLED", Documented, "cancelled by the payer (portal only)"),
             Self::TransactionNotFound   => row(611, 611, 404, "TRANSACTION_NOT_FOUND", Assumed, "transaction not found"),
         }
     }
@@ -153,19 +165,46 @@ impl ReturnCode {
         self.row().http
     }
 
-    /// The code that the guide numbers so. Where two causes share a number, the guide's own.
-    pub fn from_guide(number: u16) -> Option<ReturnCode> {
-        let own = |code: &ReturnCode| !matches!(code, Self::InvalidApiKey | Self::AmountOutOfRange);
-        Self::ALL.into_iter().find(|code| own(code) && code.guide_number() == number)
+    /// Returns the code that a table numbers so. Where several causes share a number, it is the one that the table names. A
+    /// number that only the guide has means there what it means in the guide.
+    pub fn from_number(number: u16, table: CodeTable) -> Option<ReturnCode> {
+        let portals = match (table, number) {
+            (CodeTable::Portal, 600) => Some(Self::MissingParameters),
+            (CodeTable::Portal, 602) => Some(Self::InvalidCredentials),
+            (CodeTable::Portal, 606) => Some(Self::ErrorProcessing),
+            (CodeTable::Portal, _) => Self::ALL.into_iter().find(|code| code.row().portal == number),
+            (CodeTable::Guide, _) => None,
+        };
+        let guides = || Self::ALL.into_iter().find(|code| code.is_in(CodeTable::Guide) && code.row().guide == number);
+        portals.or_else(guides)
     }
 
-    /// The guide's number.
-    pub fn guide_number(self) -> u16 {
-        self.row().guide
+    /// Returns true if a request can be refused with this code where a table is spoken.
+    pub fn is_in(self, table: CodeTable) -> bool {
+        self.within(table) == self
     }
 
-    /// Whether the payment's processor refuses with it, so that a transaction exists and has failed.
+    /// Returns the code under which a table has this cause.
+    pub fn within(self, table: CodeTable) -> ReturnCode {
+        match (table, self) {
+            (CodeTable::Guide, Self::InvalidApiKey) => Self::InvalidCredentials,
+            (CodeTable::Guide, Self::AmountOutOfRange) => Self::MissingParameters,
+            (CodeTable::Guide, Self::InsufficientFunds) => Self::ErrorProcessing,
+            (CodeTable::Guide, Self::PayerTimeout | Self::PayerCancelled) => Self::MobileMoneyFailed,
+            (CodeTable::Portal, Self::MobileMoneyFailed) => Self::ErrorProcessing,
+            _ => self,
+        }
+    }
+
+    /// Returns true if the payment's processor or its payer refuses with it, so that a transaction exists and has failed.
     pub fn is_processors(self) -> bool {
-        matches!(self, Self::ErrorProcessing | Self::MobileMoneyFailed)
+        matches!(
+            self,
+            Self::ErrorProcessing
+                | Self::MobileMoneyFailed
+                | Self::InsufficientFunds
+                | Self::PayerTimeout
+                | Self::PayerCancelled
+        )
     }
 }

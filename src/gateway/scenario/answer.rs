@@ -1,8 +1,11 @@
 //! What `pay` is answered with: the decision, changed fields, when it leaves, and what the line does to it.
 
+use std::fmt;
+
+use serde::de::{self, IntoDeserializer, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::super::return_code::ReturnCode;
+use super::super::return_code::{CodeTable, ReturnCode};
 use super::super::timestamp::Span;
 use super::form::word_or_object;
 use super::step::Settlement;
@@ -30,8 +33,8 @@ pub enum Decision {
     Accepted,
     /// Settled at once (D).
     Settled(Settlement),
-    /// Refused. With 606 or 607 the processor refused: the transaction exists and has failed. With any other
-    /// code KPay refused before there was one.
+    /// Refused. By its processor or payer (606, 607, and 608 and 609 of the portal): the transaction exists and has failed.
+    /// With any other code KPay refused before there was one.
     Refused(ScriptedRefusal),
 }
 
@@ -98,31 +101,67 @@ impl<'de> Deserialize<'de> for Script {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScriptedRefusal {
-    /// The guide's number.
+    /// Why.
     pub retcode: Scripted,
     /// Words of the processor, sent where the profile knows `statusmsg`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub statusmsg: Option<Box<str>>,
 }
 
-/// A return code named by the guide's number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "u16", into = "u16")]
-pub struct Scripted(pub ReturnCode);
+/// A return code in a script: a number, which means what it means in the table of the merchant's profile, or the name of
+/// its cause, such as `insufficient-funds`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Scripted {
+    /// A number of either table.
+    Number(u16),
+    /// A cause.
+    Cause(ReturnCode),
+}
 
-impl TryFrom<u16> for Scripted {
-    type Error = String;
+impl Scripted {
+    /// Returns the code that this is where a table is spoken.
+    pub fn code(self, table: CodeTable) -> ReturnCode {
+        match self {
+            // That there is one was checked when it was read.
+            Scripted::Number(number) => ReturnCode::from_number(number, table).unwrap_or(ReturnCode::ErrorProcessing),
+            Scripted::Cause(cause) => cause.within(table),
+        }
+    }
 
-    fn try_from(number: u16) -> Result<Self, String> {
-        ReturnCode::from_guide(number).map(Scripted).ok_or_else(|| {
-            format!("{number} is no return code: write 401, 500 or 600 to 611; `fields` can put any other number in")
-        })
+    /// Returns true if it is such a code in one of the tables at least.
+    pub fn is_ever(self, such: impl Fn(ReturnCode) -> bool) -> bool {
+        [CodeTable::Guide, CodeTable::Portal].into_iter().any(|table| such(self.code(table)))
     }
 }
 
-impl From<Scripted> for u16 {
-    fn from(code: Scripted) -> u16 {
-        code.0.guide_number()
+impl<'de> Deserialize<'de> for Scripted {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Scripted, D::Error> {
+        deserializer.deserialize_any(ScriptedVisitor)
+    }
+}
+
+struct ScriptedVisitor;
+
+impl Visitor<'_> for ScriptedVisitor {
+    type Value = Scripted;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a return code, or the name of its cause")
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Scripted, E> {
+        let known =
+            u16::try_from(number).ok().filter(|number| ReturnCode::from_number(*number, CodeTable::Guide).is_some());
+        known.map(Scripted::Number).ok_or_else(|| {
+            E::custom(format!(
+                "{number} is no return code: write 401, 500 or 600 to 611; `fields` can put any other number in"
+            ))
+        })
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Scripted, E> {
+        ReturnCode::deserialize(name.into_deserializer()).map(Scripted::Cause)
     }
 }
 

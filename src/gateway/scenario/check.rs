@@ -76,13 +76,15 @@ impl Scenario {
         }
         if let Decision::Refused(refused) = decision {
             size_limit(refused.statusmsg.as_deref().unwrap_or_default(), "refused.statusmsg", TEXT_LIMIT)?;
-            let code = refused.retcode.0;
-            demand(code != ReturnCode::TransactionNotFound, "refused.retcode", || {
+            let code = refused.retcode;
+            demand(!code.is_ever(|code| code == ReturnCode::TransactionNotFound), "refused.retcode", || {
                 "611 is an answer of checkstatus: put it under checkstatus".into()
             })?;
-            demand(code.is_processors() || (self.steps.is_empty() && self.checkstatus.is_empty()), "refused", || {
-                "with this code no transaction comes to exist: leave steps and checkstatus out".into()
-            })?;
+            demand(
+                code.is_ever(ReturnCode::is_processors) || (self.steps.is_empty() && self.checkstatus.is_empty()),
+                "refused",
+                || "with this code no transaction comes to exist: leave steps and checkstatus out".into(),
+            )?;
         }
         match wait {
             Some(Wait::Postback) => {

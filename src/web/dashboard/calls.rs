@@ -116,6 +116,11 @@ fn right(gateway: &Gateway, call: &CallRecord, url: &str) -> String {
             format!("{{\"action\":\"checkstatus\",\"refid\":{}}}", serde_json::Value::from(&*call.refid))
         }
         ReturnCode::TransactionNotFound => "{\"action\":\"checkstatus\",\"tid\":\"the tid that pay answered\"}".into(),
-        ReturnCode::ErrorProcessing | ReturnCode::MobileMoneyFailed => String::new(),
+        // Only a script refuses with these.
+        ReturnCode::ErrorProcessing
+        | ReturnCode::MobileMoneyFailed
+        | ReturnCode::InsufficientFunds
+        | ReturnCode::PayerTimeout
+        | ReturnCode::PayerCancelled => String::new(),
     }
 }
