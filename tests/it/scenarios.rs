@@ -95,7 +95,8 @@ fn each_built_in_scenario_does_what_its_line_says() {
         ("extra-fields", "0 | 1s 01 | 01"),
         ("status-lags", "0 | 1s 01 | 01"),
         ("status-not-found-at-first", "0 | 1s 01 | 611"),
-        ("answer-slow", "0 held | 21s 01 | 01"),
+        ("answer-slow", "0 held | 36s 01 | 01"),
+        ("answer-delayed", "0 held | 6s 01 | 01"),
         ("answer-never", "0 never | 1s 01 | 01"),
         ("answer-reset", "0 reset | 1s 01 | 01"),
         ("answer-html-502", "0 http | 1s 01 | 01"),
@@ -326,7 +327,7 @@ fn an_answer_waits_for_its_time_or_for_the_postback() {
         core.call(&body.to_string()).ticket.expect("it is kept back")
     };
     let slow = pay(&mut core, "0780000301");
-    core.advance(Duration::from_millis(19_999));
+    core.advance(Duration::from_millis(34_999));
     assert!(core.gateway.is_held(slow));
     core.advance(Duration::from_millis(1));
     assert!(!core.gateway.is_held(slow));
