@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -13,6 +14,9 @@ use crate::clock::ClockMode;
 use crate::config::Config;
 use crate::courier::Postbacks;
 use crate::gateway::call::{Body, Call, Credentials};
+use crate::gateway::choice::Next;
+use crate::gateway::scenario::{Action, Fields, Scenario};
+use crate::gateway::wire::Param;
 use crate::sandbox::Sandbox;
 use crate::view;
 
@@ -23,9 +27,19 @@ pub struct Probe {
     #[arg(value_name = "URL")]
     url: String,
 
-    /// How to be KPay where the sources differ: documented, observed or portal
+    /// KPay variant to emulate: documented, observed or portal
     #[arg(long, value_name = "NAME", default_value = "documented")]
     profile: String,
+
+    /// Refid of an order in your shop, for listeners that look it up [default: PROBE-1, PROBE-2 ...]
+    ///
+    /// The order gets a success, a failure and a repeated success: use one that may change.
+    #[arg(long, value_name = "REFID", value_parser = id(Param::Refid))]
+    refid: Option<String>,
+
+    /// Tid that your shop stored for that order
+    #[arg(long, value_name = "TID", value_parser = id(Param::Tid))]
+    tid: Option<String>,
 
     /// PEM file of further roots that the listener may be certified by, repeatable
     #[arg(long, value_name = "FILE")]
@@ -57,10 +71,12 @@ async fn ask(probe: Probe) -> ExitCode {
     let config = Config {
         certs: own_certs().unwrap_or_else(|| "certs".into()),
         clock: ClockMode::Paused,
-        profile: probe.profile,
+        // A merchant account for each sample, so that all of them can have the same refid.
+        open: true,
+        profile: probe.profile.clone(),
         // The developer has named the listener.
         postbacks: Postbacks::Anywhere,
-        postback_ca: probe.ca,
+        postback_ca: probe.ca.clone(),
         postback_insecure: probe.insecure,
         ..Config::default()
     };
@@ -69,7 +85,7 @@ async fn ask(probe: Probe) -> ExitCode {
         Err(error) => return fail(serve::exit_code(&error), &error.to_string()),
     };
     for (number, (_, scenario)) in SAMPLES.iter().enumerate() {
-        if let Some(why) = pay(&sandbox, &probe.url, number, scenario) {
+        if let Err(why) = pay(&sandbox, &probe, number, scenario) {
             return fail(2, &why);
         }
     }
@@ -81,7 +97,7 @@ async fn ask(probe: Probe) -> ExitCode {
         let mut lines = String::new();
         let mut all_well = true;
         for (number, (what, _)) in SAMPLES.iter().enumerate() {
-            let mine = gateway.journal().deliveries().filter(|one| *one.postback.refid == *refid(number));
+            let mine = gateway.journal().deliveries().filter(|one| *one.postback.merchant == *merchant(number));
             for delivery in mine {
                 let judged = view::judged(delivery);
                 all_well &= judged.reason.is_none();
@@ -97,33 +113,55 @@ async fn ask(probe: Probe) -> ExitCode {
     if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn refid(number: usize) -> String {
-    format!("PROBE-{}", number + 1)
+/// Checks an id that is sent: not blank, and no longer than KPay's parameter may be.
+fn id(param: Param) -> impl Fn(&str) -> Result<String, String> + Clone {
+    move |text| {
+        let fits = !text.trim().is_empty() && text.chars().count() <= param.limit();
+        if fits { Ok(text.to_owned()) } else { Err(format!("write 1 to {} characters", param.limit())) }
+    }
 }
 
-/// Takes a payment for the listener; what was wrong with it, which can only be its address.
-fn pay(sandbox: &Sandbox, url: &str, number: usize, scenario: &str) -> Option<String> {
-    let facts = sandbox.facts();
+/// The merchant account of a sample.
+fn merchant(number: usize) -> String {
+    format!("probe-{}", number + 1)
+}
+
+/// Takes a payment for the listener. The error says what is wrong with the address or the ids.
+fn pay(sandbox: &Sandbox, probe: &Probe, number: usize, scenario: &str) -> Result<(), String> {
+    let refid = probe.refid.clone().unwrap_or_else(|| format!("PROBE-{}", number + 1));
     let body = json!({
-        "action": "pay", "msisdn": "0783300000", "email": "customer@example.rw", "details": "probe", "refid": refid(number),
+        "action": "pay", "msisdn": "0783300000", "email": "customer@example.rw", "details": "probe", "refid": refid,
         "amount": 5000, "currency": "RWF", "cname": "Jane Customer", "cnumber": "CUST-1", "pmethod": "momo",
-        "retailerid": "02", "returl": url, "redirecturl": "https://shop.example/thanks", "bankid": "63510",
+        "retailerid": "02", "returl": probe.url, "redirecturl": "https://shop.example/thanks", "bankid": "63510",
     })
     .to_string();
+    let facts = sandbox.facts();
     let credentials =
-        Credentials { username: facts.username.as_str().into(), password: facts.password.as_str().into() };
+        Credentials { username: merchant(number).as_str().into(), password: facts.password.as_str().into() };
     let call = Call {
         method: "POST",
         secure: true,
         peer: [127, 0, 0, 1].into(),
         credentials: Ok(credentials),
         key: Some(&facts.key),
-        scenario: Some(scenario),
+        scenario: None,
         host: "localhost",
         announced: ["https://", "localhost"],
         head: b"",
         body: Body::Whole(body.as_bytes()),
     };
-    let answered = sandbox.door().apply(|gateway, now| gateway.handle_call(&call, now));
-    answered.refusal.map(|refusal| format!("{url}: {}", refusal.reason))
+    let answered = sandbox.door().apply(|gateway, now| {
+        let known = gateway.repertoire().get(scenario, None).ok_or_else(|| format!("{scenario} is no scenario"))?;
+        let mut sample = Scenario::clone(known);
+        for step in &mut sample.steps {
+            if let (Action::Postback(posting), Some(tid)) = (&mut step.action, &probe.tid) {
+                let rest = std::mem::take(&mut posting.fields.0).into_vec();
+                let tid = (Param::Tid.name().into(), tid.as_str().into());
+                posting.fields = Fields([vec![tid], rest].concat().into());
+            }
+        }
+        gateway.queue(Next { merchant: None, when: None, times: 1, scenario: Arc::new(sample) })?;
+        Ok::<_, String>(gateway.handle_call(&call, now))
+    })?;
+    answered.refusal.map_or(Ok(()), |refusal| Err(format!("{}: {}", probe.url, refusal.reason)))
 }

@@ -180,7 +180,7 @@ async fn a_probe_tells_what_is_wrong_with_each_answer_of_a_listener() {
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
     };
-    let good = crate::receiver::Receiver::acknowledging().await;
+    let mut good = crate::receiver::Receiver::acknowledging().await;
     let (code, out, error) = probe(vec![good.url("/postback")]).await;
     assert_eq!((code, out.lines().count()), (0, 6), "{out}{error}");
     assert!(out.lines().all(|line| line.ends_with(" 200  acknowledged")), "{out}");
@@ -188,6 +188,13 @@ async fn a_probe_tells_what_is_wrong_with_each_answer_of_a_listener() {
         crate::receiver::Receiver::answering(|_| "HTTP/1.1 415 Unsupported\r\nContent-Length: 0\r\n\r\n".into()).await;
     let (code, out, _) = probe(vec![bad.url("/"), "--profile".into(), "observed".into()]).await;
     assert!(code == 1 && out.matches("415  undelivered: answered 415").count() == 6, "{out}");
+    let arguments = [good.url("/"), "--refid".into(), "ORDER-1".into(), "--tid".into(), "E1".into()];
+    let (code, out, error) = probe(arguments.to_vec()).await;
+    assert_eq!((code, out.lines().count()), (0, 6), "{out}{error}");
+    let posted = std::iter::from_fn(|| good.taken()).skip(6);
+    assert_eq!(posted.filter(|body| body.contains(r#""tid":"E1","refid":"ORDER-1""#)).count(), 6);
+    let (code, _, error) = probe(vec![good.url("/"), "--refid".into(), " ".into()]).await;
+    assert!(code == 2 && error.contains("--refid"), "{error}");
     let (code, out, _) = probe(vec!["http://127.0.0.1:1/".into()]).await;
     assert!(code == 1 && out.contains("-  undelivered: could not connect"), "{out}");
     let (code, _, error) = probe(vec![" ".into()]).await;
