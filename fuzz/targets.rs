@@ -81,7 +81,9 @@ fn body() -> Target {
         assert!(answer.get("retcode").or(answer.get("statusid")).is_some(), "{answer}");
         if answer["success"] == 1 {
             let (tid, refid) = (answer["tid"].as_str().unwrap(), answer["refid"].as_str().unwrap());
-            assert!(core.gateway.ledger().by_refid("your_username", refid).is_some_and(|found| *found.tid == *tid));
+            assert!(
+                core.gateway.ledger().of_refid("your_username", refid).next().is_some_and(|found| *found.tid == *tid)
+            );
         }
         round += 1;
         if round % 2000 == 0 {

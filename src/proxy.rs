@@ -15,13 +15,13 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
-use crate::gateway::run::LIVE_HOST;
+use crate::gateway::system::System;
 use crate::gateway::values::excerpt;
 use carry::carry;
 pub(crate) use carry::{Watched, end_when_idle};
 
 /// KPay's hosts, live and sandbox (D): a test must never reach real money, so both end here.
-pub const KPAY_HOSTS: [&str; 2] = [LIVE_HOST, "pay.esicia.com"];
+pub const KPAY_HOSTS: [&str; 2] = [System::Live.host(), System::Sandbox.host()];
 
 /// Returns true if a name is one of KPay's hosts, also with capital letters and a dot at its end.
 pub fn is_kpay(host: &str) -> bool {

@@ -284,6 +284,7 @@ pub fn transaction(transaction: &Transaction) -> Value {
         "tid": transaction.tid,
         "refid": order.refid,
         "merchant": order.merchant,
+        "system": order.system,
         "msisdn": order.msisdn,
         "amount": order.amount.to_string(),
         "currency": order.currency,

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::gate::{Gate, Requirement};
 use crate::gateway::Gateway;
-use crate::gateway::run::{Cause, Finding, LIVE_HOST, Run};
+use crate::gateway::run::{Cause, Finding, Run};
+use crate::gateway::system::System;
 use crate::view;
 
 /// The report.
@@ -81,7 +82,7 @@ impl Report {
     /// Returns the sentence about requests that would have moved money.
     fn live(&self) -> Option<String> {
         let requests = counted(self.run.live(), "request")?;
-        Some(format!("{requests} to {LIVE_HOST}, where money is real, ended in the sandbox instead"))
+        Some(format!("{requests} to {}, where money is real, ended in the sandbox instead", System::Live.host()))
     }
 
     /// Returns the sentence about a run without a request.

@@ -14,6 +14,7 @@ use super::merchant::{Account, Accounts, Merchant, Retailer};
 use super::method::Method;
 use super::profile::{Profile, Profiles};
 use super::return_code::ReturnCode;
+use super::system::System;
 use super::transaction::Order;
 use super::values::{Amount, Currency, Msisdn, excerpt};
 use super::wire::{Message, Param};
@@ -156,7 +157,7 @@ fn admit_under(
             format!("amount {} is outside {}–{} RWF for {}", draft.amount, limits.min, limits.max, method.word())
         })?;
     }
-    let used = ledger.by_refid(&merchant.username, &draft.refid);
+    let used = ledger.by_refid(&merchant.username, call.system(), &draft.refid);
     check(used.is_none(), RefidUsed, || {
         let tid = used.map_or("", |transaction| &transaction.tid);
         format!(
@@ -165,7 +166,8 @@ fn admit_under(
         )
     })?;
     let hint = draft.hint.take();
-    Ok(Admitted::Pay { account: Arc::clone(account), order: draft.with(method, message), payer, hint })
+    let order = draft.with(call.system(), method, message);
+    Ok(Admitted::Pay { account: Arc::clone(account), order, payer, hint })
 }
 
 /// Returns the profile under which a refused call would be accepted. Who sends a key means the portal.
@@ -201,11 +203,24 @@ struct Draft {
 }
 
 impl Draft {
-    fn with(self, method: Method, message: &Message<'_>) -> Order {
+    fn with(self, system: System, method: Method, message: &Message<'_>) -> Order {
         let Draft { merchant, refid, msisdn, amount, currency, bankid, retailerid, returl, redirecturl, .. } = self;
         let record = message.record();
         let retailerid = masking::text(&retailerid).into();
-        Order { merchant, refid, msisdn, amount, currency, method, bankid, retailerid, returl, redirecturl, record }
+        Order {
+            merchant,
+            system,
+            refid,
+            msisdn,
+            amount,
+            currency,
+            method,
+            bankid,
+            retailerid,
+            returl,
+            redirecturl,
+            record,
+        }
     }
 }
 

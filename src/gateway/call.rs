@@ -6,6 +6,7 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use super::scenario::Fault;
+use super::system::System;
 
 /// A call, before anything in it is believed.
 #[derive(Debug, Clone)]
@@ -30,6 +31,13 @@ pub struct Call<'a> {
     pub head: &'a [u8],
     /// The body as it came.
     pub body: Body<'a>,
+}
+
+impl Call<'_> {
+    /// Returns the system that the call is for.
+    pub fn system(&self) -> System {
+        System::of_host(self.host)
+    }
 }
 
 /// A call's body.

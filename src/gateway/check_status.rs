@@ -10,6 +10,7 @@ use super::masking;
 use super::merchant::Account;
 use super::return_code::ReturnCode;
 use super::scenario::{Phase, Since, Wait};
+use super::system::System;
 use super::timestamp::Timestamp;
 use super::transaction::Transaction;
 use super::values::excerpt;
@@ -34,14 +35,9 @@ impl Gateway {
             tid: masking::text(tid).into(),
             ..CallRecord::new(call, message)
         };
-        let Some(position) = find(&self.ledger, merchant, tid, refid) else {
-            let mut refusal = Refusal::new(
-                ReturnCode::TransactionNotFound,
-                format!("{merchant} has no transaction with this tid or refid"),
-            );
-            if let Some(pay) = refused_pay(&self.journal, merchant, [refid, tid]) {
-                refusal.add(&format!("The pay with refid '{}' was refused with {}", excerpt(&pay.refid), pay.code));
-            }
+        let system = call.system();
+        let Some(position) = find(&self.ledger, merchant, system, tid, refid) else {
+            let refusal = self.no_such_payment(merchant, system, tid, refid);
             return self.not_found(account, refusal, record, now);
         };
         let phase = self.ledger.get_mut(position).and_then(|transaction| transaction.ask(now));
@@ -92,6 +88,23 @@ impl Gateway {
         Answered::new(body)
     }
 
+    /// Returns the refusal for what is not there, with what the caller may have meant.
+    fn no_such_payment(&self, merchant: &str, system: System, tid: &str, refid: &str) -> Refusal {
+        let why = format!("{merchant} has no transaction with this tid or refid");
+        let mut refusal = Refusal::new(ReturnCode::TransactionNotFound, why);
+        let other = System::ALL.into_iter().find(|other| find(&self.ledger, merchant, *other, tid, refid).is_some());
+        if let Some(other) = other {
+            refusal.add(&format!(
+                "The payment was made at {}, and this request is for {}, which is another system",
+                other.host(),
+                system.host()
+            ));
+        } else if let Some(pay) = refused_pay(&self.journal, merchant, [refid, tid]) {
+            refusal.add(&format!("The pay with refid '{}' was refused with {}", excerpt(&pay.refid), pay.code));
+        }
+        refusal
+    }
+
     fn not_found(&mut self, account: &Account, refusal: Refusal, record: CallRecord, now: Timestamp) -> Answered {
         let record = record.refused(&refusal, account.profile.codes);
         self.journal.add(now, Event::Call(Arc::new(record)));
@@ -113,9 +126,12 @@ fn refused_pay<'a>(journal: &'a Journal, merchant: &str, references: [&str; 2]) 
 }
 
 /// Real clients send a right tid with a wrong refid, or their refid as the tid (O).
-fn find(ledger: &Ledger, merchant: &str, tid: &str, refid: &str) -> Option<Position> {
-    let by_tid = |tid| ledger.by_tid(merchant, tid).and_then(|found| ledger.position(&found.tid));
-    let by_refid = |refid| ledger.position_by_refid(merchant, refid);
+fn find(ledger: &Ledger, merchant: &str, system: System, tid: &str, refid: &str) -> Option<Position> {
+    let by_tid = |tid| {
+        let found = ledger.by_tid(merchant, tid).filter(|found| found.order.system == system)?;
+        ledger.position(&found.tid)
+    };
+    let by_refid = |refid| ledger.position_by_refid(merchant, system, refid);
     by_tid(tid).or_else(|| by_refid(refid)).or_else(|| by_refid(tid)).or_else(|| by_tid(refid))
 }
 

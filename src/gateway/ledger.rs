@@ -8,6 +8,7 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use super::ids::{CheckoutIds, numbers_of_tid};
+use super::system::System;
 use super::transaction::Transaction;
 use super::values::excerpt;
 
@@ -226,7 +227,7 @@ impl Ledger {
         if self.checkouts.number(checkout) != Some(number) {
             return Err(format!("the checkout id {} is not the one of payment {number}", excerpt(checkout)));
         }
-        if self.by_refid(&order.merchant, &order.refid).is_some() {
+        if self.by_refid(&order.merchant, order.system, &order.refid).is_some() {
             return Err(format!("the refid {} of {} is used twice", excerpt(&order.refid), excerpt(&order.merchant)));
         }
         self.insert(transaction);
@@ -251,7 +252,7 @@ impl Ledger {
     pub fn insert(&mut self, transaction: Transaction) -> Position {
         let position = Position::at(self.places.count);
         let order = &transaction.order;
-        self.by_refid.insert(self.hasher.hash_one((&*order.merchant, &*order.refid)), position);
+        self.by_refid.insert(self.hasher.hash_one((&*order.merchant, order.system, &*order.refid)), position);
         self.by_merchant.entry_ref(&order.merchant).or_default().push(position);
         self.places.push(transaction)
     }
@@ -293,12 +294,12 @@ impl Ledger {
     }
 
     /// Where the merchant's transaction with this refid is.
-    pub fn position_by_refid(&self, merchant: &str, refid: &str) -> Option<Position> {
+    pub fn position_by_refid(&self, merchant: &str, system: System, refid: &str) -> Option<Position> {
         let is_it = |position| {
             let order = self.get(position).map(|found| &found.order);
-            order.is_some_and(|order| *order.refid == *refid && *order.merchant == *merchant)
+            order.is_some_and(|order| *order.refid == *refid && *order.merchant == *merchant && order.system == system)
         };
-        self.by_refid.find(self.hasher.hash_one((merchant, refid)), is_it)
+        self.by_refid.find(self.hasher.hash_one((merchant, system, refid)), is_it)
     }
 
     /// The merchant's transaction with this tid.
@@ -307,8 +308,13 @@ impl Ledger {
     }
 
     /// The merchant's transaction with this refid.
-    pub fn by_refid(&self, merchant: &str, refid: &str) -> Option<&Transaction> {
-        self.get(self.position_by_refid(merchant, refid)?)
+    pub fn by_refid(&self, merchant: &str, system: System, refid: &str) -> Option<&Transaction> {
+        self.get(self.position_by_refid(merchant, system, refid)?)
+    }
+
+    /// The merchant's transactions with this refid: at most one in each system.
+    pub fn of_refid(&self, merchant: &str, refid: &str) -> impl Iterator<Item = &Transaction> {
+        System::ALL.into_iter().filter_map(move |system| self.by_refid(merchant, system, refid))
     }
 
     /// In the order in which they were accepted.
@@ -358,8 +364,9 @@ impl Ledger {
     pub(super) fn forget_merchant(&mut self, merchant: &str) {
         for position in self.by_merchant.remove(merchant).unwrap_or_default() {
             if let Some(forgotten) = self.places.take(position.0 as usize) {
-                let refid = (&*forgotten.order.merchant, &*forgotten.order.refid);
-                self.by_refid.remove(self.hasher.hash_one(refid), position);
+                let order = &forgotten.order;
+                let hash = self.hasher.hash_one((&*order.merchant, order.system, &*order.refid));
+                self.by_refid.remove(hash, position);
             }
         }
     }

@@ -35,6 +35,7 @@ pub mod scenario;
 mod settings;
 pub mod state;
 mod steps;
+pub mod system;
 pub mod tally;
 pub mod timestamp;
 pub mod transaction;

@@ -12,11 +12,9 @@ use super::masking;
 use super::postback::{Delivery, Verdict};
 use super::refused;
 use super::return_code::ReturnCode;
+use super::system::System;
 use super::tally::Tally;
 use super::values::excerpt;
-
-/// The host where money is real (D).
-pub const LIVE_HOST: &str = "pay.esicia.rw";
 
 /// How many different causes are kept.
 const CAUSES: usize = 1000;
@@ -251,8 +249,7 @@ fn name_of(call: &CallRecord) -> CompactString {
 
 /// Returns true if a `Host` is the one where money is real.
 fn is_live(host: &str) -> bool {
-    let name = host.split(':').next().unwrap_or_default();
-    name.trim_end_matches('.').eq_ignore_ascii_case(LIVE_HOST)
+    System::of_host(host) == System::Live
 }
 
 fn payment(call: &CallRecord, refid: &str) -> u64 {

@@ -11,6 +11,7 @@ use super::method::Method;
 use super::profile::{MomTransactionIdForm, Profile};
 use super::record::Record;
 use super::scenario::{Action, Scenario, Settlement, Step};
+use super::system::System;
 use super::timestamp::Timestamp;
 use super::values::{Amount, Currency, StatusId};
 
@@ -19,6 +20,9 @@ use super::values::{Amount, Currency, StatusId};
 pub struct Order {
     /// The account that asked.
     pub merchant: Arc<str>,
+    /// The system that it was made in.
+    #[serde(default, skip_serializing_if = "System::is_sandbox")]
+    pub system: System,
     /// The merchant's own reference, unchanged.
     pub refid: CompactString,
     /// The payer's number as it was sent.

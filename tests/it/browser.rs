@@ -42,7 +42,7 @@ fn dashboard(running: &Running, path: &str) -> String {
 
 fn told(running: &Running, refid: &str) -> String {
     running.sandbox.read(|gateway| {
-        let found = gateway.ledger().by_refid("your_username", refid).unwrap();
+        let found = gateway.ledger().of_refid("your_username", refid).next().unwrap();
         found
             .outcome
             .as_ref()

@@ -54,6 +54,11 @@ fn rich() -> Core {
         core.call_with(gone, body.to_string().as_bytes());
     }
     core.gateway.reset_merchant(&"gone".into(), core.now);
+    // The refid of another payment, at the other host.
+    let mut at_live = good_pay();
+    at_live["refid"] = json!(0);
+    core.call_with(|call| call.host = "pay.esicia.rw", at_live.to_string().as_bytes());
+    assert_eq!(core.gateway.ledger().of_refid("your_username", "0").count(), 2);
     let by_card = core.pay(|body| (body["refid"], body["pmethod"]) = (json!("card"), json!("cc")));
     let checkout = by_card["url"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
     let form = CardForm { number: "4111111111111111", holder: "TIMEOUT", expiry: "12/99", cvv: "123" };

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use kpay_sandbox::gateway::call::{Call, Credentials};
 use kpay_sandbox::gateway::journal::Event;
 use kpay_sandbox::gateway::postback::{Delivery, Failure, Verdict};
 use kpay_sandbox::view;
 use serde_json::{Value, json};
 
-use crate::core::{Core, acknowledge, answered, good_pay};
+use crate::core::{Core, acknowledge, answered, good_call, good_pay};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -211,4 +212,53 @@ fn ten_thousand_postbacks_at_one_instant_leave_within_the_bound_and_all_arrive()
     assert_eq!(core.advance(SECOND).len(), 10_000);
     let settled = core.gateway.journal().after(0).filter(|entry| matches!(entry.event, Event::Settled { .. })).count();
     assert_eq!(settled, 10_000);
+}
+
+/// The live host and the sandbox host are two systems (contract, section 1).
+#[test]
+fn a_refid_used_at_one_host_is_free_at_the_other() {
+    let mut core = Core::new("documented");
+    let mut at = |host: &str, body: Value| -> Value {
+        let body = body.to_string();
+        let call = Call { host, ..good_call(body.as_bytes()) };
+        let answered = core.gateway.handle_call(&call, core.now);
+        let mut answer: Value = serde_json::from_slice(&answered.body).unwrap();
+        answer["why"] = answered.refusal.map_or(Value::Null, |refusal| refusal.reason.into());
+        answer
+    };
+    let first = at("pay.esicia.com", good_pay());
+    let second = at("PAY.esicia.rw:443", good_pay());
+    assert_eq!((&first["retcode"], &second["retcode"]), (&json!(0), &json!(0)), "{second}");
+    for host in ["pay.esicia.com:443", "localhost:8443", "pay.esicia.rw"] {
+        assert_eq!(at(host, good_pay())["retcode"], 608, "{host}");
+    }
+    let ask = |tid: &Value| json!({ "action": "checkstatus", "tid": tid });
+    assert_eq!(at("pay.esicia.rw", ask(&second["tid"]))["statusid"], "03");
+    let elsewhere = at("pay.esicia.rw", ask(&first["tid"]));
+    assert_eq!(elsewhere["statusid"], "611");
+    assert!(elsewhere["why"].as_str().unwrap().contains("made at pay.esicia.com"), "{elsewhere}");
+    let by_refid = at("pay.esicia.rw", json!({ "action": "checkstatus", "refid": "ORDER-1" }));
+    assert_eq!(by_refid["tid"], second["tid"]);
+
+    // Both are shown apart, and both are forgotten with their merchant.
+    let systems = core.gateway.ledger().of_refid("your_username", "ORDER-1").map(view::transaction);
+    assert_eq!(systems.map(|shown| shown["system"].clone()).collect::<Vec<_>>(), ["sandbox", "live"]);
+    core.gateway.reset(core.now);
+    assert_eq!(core.gateway.ledger().of_refid("your_username", "ORDER-1").count(), 0);
+}
+
+/// An account whose list of retailers is closed: only those on it are known.
+#[test]
+fn a_closed_list_of_retailers_knows_no_others() {
+    let mut core = Core::new("documented");
+    for (retailer, code) in [("01", 0), ("02", 0), ("03", 605), ("04", 604), ("61", 604)] {
+        let mut body = good_pay();
+        (body["retailerid"], body["refid"]) = (json!(retailer), json!(retailer));
+        let body = body.to_string();
+        let credentials = Credentials { username: "closed_list".into(), password: "your_password".into() };
+        let call = Call { credentials: Ok(credentials), ..good_call(body.as_bytes()) };
+        let answered = core.gateway.handle_call(&call, core.now);
+        let answer: Value = serde_json::from_slice(&answered.body).unwrap();
+        assert_eq!(answer["retcode"], code, "{retailer}");
+    }
 }

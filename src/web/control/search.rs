@@ -151,8 +151,8 @@ impl Condition {
 
 fn by_refid<'a>(ledger: &'a Ledger, accounts: &Accounts, merchant: Option<&str>, refid: &str) -> Vec<&'a Transaction> {
     match merchant {
-        Some(merchant) => ledger.by_refid(merchant, refid).into_iter().collect(),
-        None => accounts.iter().filter_map(|account| ledger.by_refid(&account.merchant.username, refid)).collect(),
+        Some(merchant) => ledger.of_refid(merchant, refid).collect(),
+        None => accounts.iter().flat_map(|account| ledger.of_refid(&account.merchant.username, refid)).collect(),
     }
 }
 

@@ -172,8 +172,9 @@ pub(super) fn find<'a>(gateway: &'a Gateway, id: &str, merchant: Option<&str>) -
         return Ok(found);
     }
     let accounts = gateway.rules().accounts.iter();
+    let of_account = |username| gateway.ledger().of_refid(username, id);
     let found: Vec<&Transaction> =
-        accounts.filter_map(|account| gateway.ledger().by_refid(&account.merchant.username, id)).filter(mine).collect();
+        accounts.flat_map(|account| of_account(&*account.merchant.username)).filter(mine).collect();
     match found[..] {
         [found] => Ok(found),
         [] => Err(Problem::not_found(
@@ -183,8 +184,8 @@ pub(super) fn find<'a>(gateway: &'a Gateway, id: &str, merchant: Option<&str>) -
         _ => Err(Problem::new(
             409,
             "ambiguous",
-            format!("several merchants have the refid '{}'", excerpt(id)),
-            "add ?merchant=USERNAME, or use the tid",
+            format!("the refid '{}' is not unique: several merchants have it, or both KPay hosts", excerpt(id)),
+            "use the tid, or add ?merchant=USERNAME",
         )),
     }
 }
