@@ -236,7 +236,7 @@ fn a_refid_used_at_one_host_is_free_at_the_other() {
     assert_eq!(at("pay.esicia.rw", ask(&second["tid"]))["statusid"], "03");
     let elsewhere = at("pay.esicia.rw", ask(&first["tid"]));
     assert_eq!(elsewhere["statusid"], "611");
-    assert!(elsewhere["why"].as_str().unwrap().contains("made at pay.esicia.com"), "{elsewhere}");
+    assert!(elsewhere["why"].as_str().unwrap().contains("The payment was made at pay.esicia.com"), "{elsewhere}");
     let by_refid = at("pay.esicia.rw", json!({ "action": "checkstatus", "refid": "ORDER-1" }));
     assert_eq!(by_refid["tid"], second["tid"]);
 
