@@ -13,6 +13,7 @@ use crate::gateway::Timestamp;
 use crate::gateway::merchant::Network;
 use crate::gateway::timestamp::Span;
 use crate::log::LogFormat;
+use crate::proxy::Upstream;
 use crate::web::{Redirect, RefusalStatus};
 
 /// How a sandbox is set up. The default one listens on a free port of 127.0.0.1, for use inside a test.
@@ -104,6 +105,10 @@ pub struct Config {
     #[arg(long, env = "KPAY_SANDBOX_OFFLINE", value_parser = clap::builder::FalseyValueParser::new())]
     pub offline: bool,
 
+    /// The proxies on the way to other hosts. `exec` takes them from its environment, where it replaces them.
+    #[arg(skip)]
+    pub upstream: Upstream,
+
     /// Write url, port, ca, bundle, username, password and pid to this file, as JSON, once ready
     #[arg(long, env = "KPAY_SANDBOX_READY_FILE", value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
@@ -167,6 +172,7 @@ impl Default for Config {
             postback_retries: 0,
             postback_timeout: Span(Duration::from_secs(10)),
             offline: false,
+            upstream: Upstream::default(),
             ready_file: None,
             state: None,
             state_interval: Span(Duration::from_secs(60)),

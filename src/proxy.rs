@@ -3,6 +3,7 @@
 //! address, are forwarded by `server/forward.rs`.
 
 mod carry;
+mod upstream;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -19,6 +20,7 @@ use crate::gateway::system::System;
 use crate::gateway::values::excerpt;
 use carry::carry;
 pub(crate) use carry::{Watched, end_when_idle};
+pub use upstream::{Hop, Scheme, Upstream};
 
 /// KPay's hosts, live and sandbox (D): a test must never reach real money, so both end here.
 pub const KPAY_HOSTS: [&str; 2] = [System::Live.host(), System::Sandbox.host()];
@@ -51,6 +53,8 @@ const SECOND: &str = "only one CONNECT per connection: this connection is a tunn
 pub struct Proxy {
     /// Nobody may.
     offline: bool,
+    /// The proxies on the way to elsewhere.
+    upstream: Upstream,
     /// The addresses on which the sandbox listens.
     own: Arc<[SocketAddr]>,
     /// One permit for each further connection.
@@ -62,6 +66,8 @@ pub struct Proxy {
 pub struct Elsewhere {
     /// The connection.
     pub stream: TcpStream,
+    /// It leads to this proxy, which takes requests for plain HTTP with their whole address.
+    pub hop: Option<Arc<Hop>>,
     /// It counts until this is dropped.
     _permit: OwnedSemaphorePermit,
 }
@@ -104,9 +110,9 @@ impl Refusal {
 
 impl Proxy {
     /// Returns a proxy without connections, of a sandbox that listens on these addresses. With `offline`, it makes none to
-    /// elsewhere.
-    pub fn new(offline: bool, own: &[SocketAddr]) -> Proxy {
-        Proxy { offline, own: own.into(), tunnels: Arc::new(Semaphore::new(TUNNELS)) }
+    /// elsewhere, and else it makes them through `upstream`.
+    pub fn new(offline: bool, upstream: Upstream, own: &[SocketAddr]) -> Proxy {
+        Proxy { offline, upstream, own: own.into(), tunnels: Arc::new(Semaphore::new(TUNNELS)) }
     }
 
     /// Serves a connection that begins with `CONNECT`.
@@ -119,7 +125,7 @@ impl Proxy {
             let accepted = stream.write_all(ESTABLISHED).await;
             return accepted.map_or_else(|error| broken_off(error.to_string()), |()| Asked::Here);
         }
-        let mut there = match self.connect_elsewhere(&host, port, peer).await {
+        let mut there = match self.connect_elsewhere((&host, port), Scheme::Https, peer).await {
             Ok(there) => there,
             Err(refusal) => return Asked::Done(Err(refusal)),
         };
@@ -134,7 +140,12 @@ impl Proxy {
     }
 
     /// Connects to another host than KPay's for a program on this machine.
-    pub async fn connect_elsewhere(&self, host: &str, port: u16, peer: IpAddr) -> Result<Elsewhere, Refusal> {
+    pub async fn connect_elsewhere(
+        &self,
+        (host, port): (&str, u16),
+        scheme: Scheme,
+        peer: IpAddr,
+    ) -> Result<Elsewhere, Refusal> {
         if self.offline {
             let why = format!("{host}:{port} is not KPay's, and --offline lets nobody go elsewhere");
             return Err(refusal(StatusCode::FORBIDDEN, why));
@@ -148,11 +159,24 @@ impl Proxy {
             let why = format!("{host}:{port}: {TUNNELS} connections are open already. Close some of them");
             return Err(refusal(StatusCode::SERVICE_UNAVAILABLE, why));
         };
-        match timeout(PATIENCE, TcpStream::connect((host, port))).await {
-            Ok(Ok(stream)) => Ok(Elsewhere { stream, _permit: permit }),
-            Ok(Err(error)) => Err(refusal(StatusCode::BAD_GATEWAY, format!("{host}:{port}: {error}"))),
+        let hop = self.upstream.for_host(scheme, host);
+        let connecting = async {
+            let Some(hop) = &hop else { return TcpStream::connect((host, port)).await };
+            let mut stream = TcpStream::connect((hop.host.as_str(), hop.port)).await?;
+            if scheme == Scheme::Https {
+                tunnel(&mut stream, hop, (host, port)).await?;
+            }
+            Ok(stream)
+        };
+        let through = hop.as_ref().map(|hop| format!(" through the proxy {hop}")).unwrap_or_default();
+        match timeout(PATIENCE, connecting).await {
+            Ok(Ok(stream)) => {
+                let hop = hop.filter(|_| scheme == Scheme::Http);
+                Ok(Elsewhere { stream, hop, _permit: permit })
+            }
+            Ok(Err(error)) => Err(refusal(StatusCode::BAD_GATEWAY, format!("{host}:{port}{through}: {error}"))),
             Err(_) => {
-                let why = format!("{host}:{port}: no connection within {PATIENCE:?}");
+                let why = format!("{host}:{port}{through}: no connection within {PATIENCE:?}");
                 Err(refusal(StatusCode::GATEWAY_TIMEOUT, why))
             }
         }
@@ -177,6 +201,13 @@ impl Proxy {
             Err(done) => done,
         }
     }
+}
+
+/// Asks another proxy for a tunnel.
+async fn tunnel(stream: &mut TcpStream, hop: &Hop, (host, port): (&str, u16)) -> io::Result<()> {
+    stream.write_all(hop.request(host, port).as_bytes()).await?;
+    let head = read_head(stream).await?.ok_or_else(|| io::Error::other("its response has no end"))?;
+    upstream::complaint(&head).map_or(Ok(()), |why| Err(io::Error::other(format!("it answered '{why}'"))))
 }
 
 /// Reads a request for a tunnel; returns its host and port, or how the connection ended instead.

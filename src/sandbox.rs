@@ -140,7 +140,7 @@ impl Sandbox {
             roots: Roots { ca: ca_pem, bundle: facts.bundle.clone() },
             home: home(&facts),
             redirect: config.redirect,
-            proxy: Proxy::new(config.offline, &facts.addresses),
+            proxy: Proxy::new(config.offline, config.upstream, &facts.addresses),
         });
         let state = state.map(|file| (file, surfaces.info.clone()));
         if let Some((file, info)) = &state {

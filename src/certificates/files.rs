@@ -12,7 +12,7 @@ use super::CertificateError;
 const LIMIT: u64 = 4 * 1024 * 1024;
 
 /// DER as PEM.
-pub(super) fn pem(label: &str, der: &[u8]) -> String {
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let text = base64::engine::general_purpose::STANDARD.encode(der);
     let mut pem = format!("-----BEGIN {label}-----\n");
     for line in text.as_bytes().chunks(64) {

@@ -188,7 +188,7 @@ pub(super) fn is_for_tls_servers_only(ca: &[u8]) -> bool {
     usage.server_auth && !others && permitted.any(|tree| tree.base == GeneralName::RFC822Name(NO_MAIL))
 }
 
-/// Whether a certificate is one that was issued here, or by an earlier CA of ours.
-pub(super) fn is_ours(der: &[u8]) -> bool {
+/// Returns true for certificates that were issued here, or by an earlier CA of ours.
+pub(crate) fn is_ours(der: &[u8]) -> bool {
     der.windows(CA_NAME.len()).any(|window| window == CA_NAME.as_bytes())
 }

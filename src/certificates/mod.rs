@@ -1,6 +1,7 @@
 //! Owns the certificate folder: a CA of this installation's own, a leaf from it, and the bundle for
 //! tools whose setting replaces the system's roots. Made on the first run, renewed when due.
 
+mod bundle;
 mod error;
 mod files;
 mod hosts;
@@ -19,9 +20,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-pub(crate) use files::read;
-use files::{pem, tighten, write};
-use issue::{LATEST, Leaves, Wanted, end_of, is_for_tls_servers_only, is_limited, is_ours, permitted_names};
+use bundle::Bundle;
+pub(crate) use files::{pem, read};
+use files::{tighten, write};
+pub(crate) use issue::is_ours;
+use issue::{LATEST, Leaves, Wanted, end_of, is_for_tls_servers_only, is_limited, permitted_names};
 use judge::shown;
 use lock::Lock;
 
@@ -72,11 +75,13 @@ pub fn open(folder: &Path, hosts: &[String], now: SystemTime) -> Result<Certific
     let folder = Folder { path: folder, names: names(hosts), now };
     // The usual case takes no lock and writes nothing, so the folder may be read-only.
     let mut found = match folder.look()? {
-        Stored::Good(found) if folder.bundled(&found.ca)? => found,
         Stored::Good(mut found) => {
-            match folder.locked(|| folder.write_bundle(&found.ca)) {
-                Ok(notice) => found.notices.extend(notice),
-                Err(error) => found.notices.push(format!("there is no bundle of roots: {error}")),
+            let bundle = Bundle::of(&found.ca);
+            if !folder.is_bundled(&bundle)? {
+                match folder.locked(|| folder.write_bundle(&bundle)) {
+                    Ok(notice) => found.notices.extend(notice),
+                    Err(error) => found.notices.push(format!("the bundle of roots is missing or out of date: {error}")),
+                }
             }
             found
         }
@@ -334,8 +339,9 @@ impl Folder<'_> {
         write(&self.file("server-names.pem"), pem("CERTIFICATE", &names_only).as_bytes(), 0o644)?;
         let mut found = self.certificates(ca, vec![all], vec![names_only], key);
         found.notices.push(notice);
-        if !self.bundled(&found.ca)? {
-            found.notices.extend(self.write_bundle(&found.ca)?);
+        let bundle = Bundle::of(&found.ca);
+        if !self.is_bundled(&bundle)? {
+            found.notices.extend(self.write_bundle(&bundle)?);
         }
         Ok(found)
     }
@@ -365,25 +371,5 @@ impl Folder<'_> {
             }
         }
         Ok(())
-    }
-
-    fn bundled(&self, ca: &CertificateDer<'_>) -> Result<bool, CertificateError> {
-        match read(&self.file("bundle.pem")) {
-            Ok(Some(bundle)) => Ok(String::from_utf8_lossy(&bundle).contains(&pem("CERTIFICATE", ca))),
-            // One that cannot be read is written anew, and the error then says why not.
-            Ok(None) | Err(CertificateError::Io { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn write_bundle(&self, ca: &CertificateDer<'_>) -> Result<Option<String>, CertificateError> {
-        // SSL_CERT_FILE may name this very bundle, so earlier certificates of ours are left out.
-        let mut roots = rustls_native_certs::load_native_certs().certs;
-        roots.retain(|root| !is_ours(root));
-        let file = self.file("bundle.pem");
-        let bundle: String = roots.iter().chain([ca]).map(|root| pem("CERTIFICATE", root)).collect();
-        write(&file, bundle.as_bytes(), 0o644)?;
-        let notice = format!("{} holds this CA only: the system's roots cannot be read", file.display());
-        Ok(roots.is_empty().then_some(notice))
     }
 }

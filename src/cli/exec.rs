@@ -14,10 +14,11 @@ use super::signals::Signals;
 use super::{child, fail, linger, not_written, payers};
 use crate::cli::serve;
 use crate::config::Config;
-use crate::environment::Surroundings;
+use crate::environment::{self, Surroundings};
 use crate::gateway::Gateway;
 use crate::gateway::timestamp::Span;
 use crate::log::{Writing, say};
+use crate::proxy::Upstream;
 use crate::sandbox::Sandbox;
 
 /// What `exec` takes beside all that `serve` takes.
@@ -96,6 +97,22 @@ impl Exec {
         Voice { log, payers: Some(tokio::spawn(payers::tell(Arc::clone(door), base))) }
     }
 
+    /// Says what the user should know.
+    fn notify(&self, notices: impl IntoIterator<Item = String>) {
+        notices.into_iter().filter(|_| !self.config.quiet).for_each(|notice| say(&notice));
+    }
+
+    /// Returns the variables of the command, once the files are there that they name.
+    fn variables(&self, surroundings: &Surroundings) -> Result<Vec<(&'static str, String)>, String> {
+        let before = |name: &str| std::env::var(name).ok();
+        let tools =
+            surroundings.write_tools(before).map_err(|error| not_written(&self.config.certs, &error, "--certs"))?;
+        let mut variables = surroundings.variables(&tools, before);
+        let replaced = environment::keep(&mut variables, self.config.open, before);
+        self.notify(tools.notices.into_iter().chain(replaced));
+        Ok(variables)
+    }
+
     /// Reads what `--require` names.
     fn required(&self, gateway: &Gateway) -> Result<Vec<Requirement>, String> {
         self.require.iter().map(|text| Requirement::read(text, gateway)).collect()
@@ -146,13 +163,19 @@ pub(super) fn own_certs() -> Option<PathBuf> {
 }
 
 /// Starts, runs, ends, reports.
-pub(super) fn run(exec: Exec) -> ExitCode {
+pub(super) fn run(mut exec: Exec) -> ExitCode {
     if exec.config.state.is_some() {
         let why = "--state: each exec starts empty, so that its report is about one run. Use serve, or PUT state";
         return fail(2, why);
     }
     if let Some(why) = exec.isolation.complaint(exec.intercept) {
         return fail(2, &why);
+    }
+    if exec.intercept {
+        // It replaces the proxies that it finds, so it hands on to them what is not for KPay.
+        let (upstream, notices) = Upstream::of_environment(|name| std::env::var(name).ok());
+        exec.config.upstream = upstream;
+        exec.notify(notices);
     }
     match super::runtime() {
         // The command is started on this thread, whose end the system takes for the end of the program.
@@ -188,15 +211,15 @@ async fn around(exec: Exec) -> ExitCode {
         return fail(2, &not_written(file, &error, "--ready-file"));
     }
     let surroundings = surroundings(&sandbox, exec.intercept);
-    if let Err(error) = surroundings.write_tools() {
-        return fail(2, &not_written(&exec.config.certs, &error, "--certs"));
-    }
+    let variables = match exec.variables(&surroundings) {
+        Ok(variables) => variables,
+        Err(why) => return fail(2, &why),
+    };
     let way = match exec.isolation.way(own, exec.intercept, &surroundings.ca).await {
         Ok(way) => way,
         Err(why) => return fail(2, &why),
     };
-    exec.isolation.warning(&way).iter().filter(|_| !exec.config.quiet).for_each(|warning| say(warning));
-    let variables = surroundings.variables(|name| std::env::var(name).ok());
+    exec.notify(exec.isolation.warning(&way));
     let child = child::command(&exec.command, way.view()).and_then(|mut command| {
         command.envs(variables.iter().map(|(name, value)| (name, value)));
         tokio::process::Command::from(command).kill_on_drop(true).spawn()

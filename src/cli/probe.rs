@@ -17,6 +17,7 @@ use crate::gateway::call::{Body, Call, Credentials};
 use crate::gateway::choice::Next;
 use crate::gateway::scenario::{Action, Fields, Scenario};
 use crate::gateway::wire::Param;
+use crate::log::say;
 use crate::sandbox::Sandbox;
 use crate::view;
 
@@ -84,6 +85,7 @@ async fn ask(probe: Probe) -> ExitCode {
         Ok(sandbox) => sandbox,
         Err(error) => return fail(serve::exit_code(&error), &error.to_string()),
     };
+    sandbox.facts().notices.iter().for_each(|notice| say(notice));
     for (number, (_, scenario)) in SAMPLES.iter().enumerate() {
         if let Err(why) = pay(&sandbox, &probe, number, scenario) {
             return fail(2, &why);

@@ -45,7 +45,11 @@ const STORES: [(&str, &[&str]); 3] = [
 /// Puts the CA into the stores, or takes it out of them.
 pub(super) fn run(trust: &Trust, wanted: bool) -> ExitCode {
     // Nobody who takes a CA away wants a new one made.
-    let ca = match wanted.then(|| certificates::open(&trust.certs, &[], wall_clock())) {
+    let opened = wanted.then(|| certificates::open(&trust.certs, &[], wall_clock()));
+    if let Some(Ok(found)) = &opened {
+        found.notices.iter().for_each(|notice| say(notice));
+    }
+    let ca = match opened {
         Some(Ok(found)) if found.is_limited() => found.ca_file,
         Some(Ok(found)) => {
             let file = found.ca_file.display();

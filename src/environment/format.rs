@@ -22,6 +22,11 @@ pub enum Format {
 }
 
 impl Format {
+    /// Returns false for a variable that whoever reads this format refuses: runners of GitHub refuse `NODE_OPTIONS`.
+    pub fn takes(self, name: &str) -> bool {
+        self != Format::Github || name != "NODE_OPTIONS"
+    }
+
     /// The variables, ready to be printed.
     pub fn write(self, variables: &[(&'static str, String)]) -> String {
         let line = |(name, value): &(&'static str, String)| match self {

@@ -2,6 +2,8 @@
 //! CA for each language, and the proxy. Used by `exec`, which sets it, and by `env`, which prints it.
 
 mod format;
+mod further;
+mod merchant;
 mod no_proxy;
 mod truststore;
 
@@ -14,6 +16,8 @@ use rustls::pki_types::pem::PemObject;
 
 use crate::certificates;
 pub use format::Format;
+use further::{Further, NODE, REPLACED};
+pub use merchant::keep;
 
 /// What the variables are made from.
 #[derive(Debug, Clone)]
@@ -34,8 +38,20 @@ pub struct Surroundings {
     pub ca: PathBuf,
     /// The system's roots and the CA, from the root.
     pub bundle: PathBuf,
-    /// Whether KPay's own hosts lead here.
+    /// KPay's own hosts lead here.
     pub intercept: bool,
+}
+
+/// The files that the variables name.
+#[derive(Debug)]
+pub struct Tools {
+    folder: PathBuf,
+    /// The roots that replace others.
+    bundle: PathBuf,
+    /// The roots that Node adds to its own.
+    node: PathBuf,
+    /// What the user must know.
+    pub notices: Vec<String>,
 }
 
 /// The password of the Java trust store: it holds nothing but public certificates.
@@ -44,9 +60,9 @@ const STOREPASS: &str = "changeit";
 impl Surroundings {
     /// The variables, in the order in which they are shown. `before` tells what a variable held; what others put into a
     /// list stays in it.
-    pub fn variables(&self, before: impl Fn(&str) -> Option<String>) -> Vec<(&'static str, String)> {
-        let (ca, bundle) = (self.ca.display().to_string(), self.bundle.display().to_string());
-        let tools = self.tools();
+    pub fn variables(&self, tools: &Tools, before: impl Fn(&str) -> Option<String>) -> Vec<(&'static str, String)> {
+        let (bundle, node) = (tools.bundle.display().to_string(), tools.node.display().to_string());
+        let tools = &tools.folder;
         let with = |name: &str, more: String, between: &str| match before(name).filter(|text| !text.is_empty()) {
             // Set twice, it is the same.
             Some(text) if text.contains(&more) => text,
@@ -66,17 +82,15 @@ impl Surroundings {
             ("KPAY_SANDBOX_URL", self.url.clone()),
             ("KPAY_SANDBOX_CONTROL", format!("http://{}", self.address)),
         ];
-        for name in ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO", "AWS_CA_BUNDLE"] {
-            variables.push((name, bundle.clone()));
-        }
-        variables.push(("NODE_EXTRA_CA_CERTS", ca));
+        variables.extend(REPLACED.map(|name| (name, bundle.clone())));
+        variables.push((NODE, node));
         // PHP reads its usual folder where the list begins with nothing.
         let separator = if cfg!(windows) { ";" } else { ":" };
         let php = format!("{separator}{}", tools.join("php").display());
         variables.push(("PHP_INI_SCAN_DIR", with("PHP_INI_SCAN_DIR", php, "")));
         let mut java = format!(
-            "-Djavax.net.ssl.trustStore={} -Djavax.net.ssl.trustStorePassword={STOREPASS}",
-            tools.join("truststore.jks").display()
+            "{} -Djavax.net.ssl.trustStorePassword={STOREPASS}",
+            java_word(&format!("-Djavax.net.ssl.trustStore={}", tools.join("truststore.jks").display()))
         );
         if self.intercept {
             let (host, port) = self.address.rsplit_once(':').unwrap_or((&self.address, "443"));
@@ -89,7 +103,7 @@ impl Surroundings {
             let proxy = format!("http://{}", self.address);
             // Some programs read one of the two, some the other.
             let no_proxy = no_proxy::without_kpay(["NO_PROXY", "no_proxy"].into_iter().filter_map(&before));
-            let node = format!("--require \"{}\"", tools.join("intercept.cjs").display());
+            let node = format!("--require {}", node_word(&tools.join("intercept.cjs").display().to_string()));
             variables.extend([
                 ("HTTPS_PROXY", proxy.clone()),
                 ("https_proxy", proxy.clone()),
@@ -105,15 +119,17 @@ impl Surroundings {
         variables
     }
 
-    fn tools(&self) -> PathBuf {
-        self.ca.with_file_name("tools")
-    }
-
-    /// Writes what the variables name: PHP's ini file, Java's trust store, Node's preload.
-    pub fn write_tools(&self) -> io::Result<()> {
-        let tools = self.tools();
-        let php = tools.join("php");
-        for folder in [&tools, &php] {
+    /// Writes what the variables name: PHP's ini file, Java's trust store, Node's preload, and a bundle with the certificates
+    /// that the user's own variables name.
+    pub fn write_tools(&self, before: impl Fn(&str) -> Option<String>) -> io::Result<Tools> {
+        let pem = certificates::read(&self.bundle).map_err(io::Error::other)?;
+        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("{} is not there", self.bundle.display()));
+        let mut pem = pem.ok_or_else(missing)?;
+        let mut roots: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect();
+        let further = Further::read(before, self.ca.parent().unwrap_or(&self.ca), &roots);
+        let folder = self.ca.with_file_name(further.folder());
+        let php = folder.join("php");
+        for folder in [&folder, &php] {
             // A cloned repository can ship links, which would lead these files elsewhere.
             if folder.is_symlink() {
                 let folder = folder.display();
@@ -121,15 +137,37 @@ impl Surroundings {
             }
             fs::create_dir_all(folder)?;
         }
-        let bundle = self.bundle.display();
-        let ini = format!("curl.cainfo=\"{bundle}\"\nopenssl.cafile=\"{bundle}\"\n");
+        let (mut bundle, mut node) = (self.bundle.clone(), self.ca.clone());
+        if !further.certificates.is_empty() {
+            bundle = folder.join("bundle.pem");
+            node.clone_from(&bundle);
+            for certificate in &further.certificates {
+                pem.extend(certificates::pem("CERTIFICATE", certificate).into_bytes());
+            }
+            write_if_new(&bundle, &pem)?;
+        }
+        let shown = bundle.display();
+        let ini = format!("curl.cainfo=\"{shown}\"\nopenssl.cafile=\"{shown}\"\n");
         write_if_new(&php.join("kpay-sandbox.ini"), ini.as_bytes())?;
-        write_if_new(&tools.join("intercept.cjs"), include_bytes!("intercept.cjs"))?;
-        let pem = certificates::read(&self.bundle).map_err(io::Error::other)?;
-        let pem = pem.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{bundle} is not there")))?;
-        let roots: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect();
-        write_if_new(&tools.join("truststore.jks"), &truststore::jks(&roots, STOREPASS))
+        write_if_new(&folder.join("intercept.cjs"), include_bytes!("intercept.cjs"))?;
+        roots.extend(further.certificates);
+        write_if_new(&folder.join("truststore.jks"), &truststore::jks(&roots, STOREPASS))?;
+        Ok(Tools { folder, bundle, node, notices: further.notices })
     }
+}
+
+/// Quotes a word of `JAVA_TOOL_OPTIONS`. Java knows quotes of both kinds, and no escapes.
+fn java_word(word: &str) -> String {
+    if !word.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '\'')) {
+        return word.to_owned();
+    }
+    let parts: Vec<String> = word.split('"').map(|part| format!("\"{part}\"")).collect();
+    parts.join("'\"'")
+}
+
+/// Quotes a word of `NODE_OPTIONS`, in whose quotes a backslash escapes.
+fn node_word(word: &str) -> String {
+    format!("\"{}\"", word.replace('\\', r"\\").replace('"', "\\\""))
 }
 
 /// Replaces a file as a whole, unless it has the content already: another program may be reading it.
@@ -149,4 +187,17 @@ pub(crate) fn write_new(file: &Path, content: &[u8]) -> io::Result<()> {
         _ => {}
     }
     fs::OpenOptions::new().write(true).create_new(true).open(file)?.write_all(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_the_quotes_of_java_and_node() {
+        assert_eq!(java_word("-Da=/plain\\path"), "-Da=/plain\\path");
+        assert_eq!(java_word("-Da=/a b\\c"), "\"-Da=/a b\\c\"");
+        assert_eq!(java_word("-Da=it's \"x\""), "\"-Da=it's \"'\"'\"x\"'\"'\"\"");
+        assert_eq!(node_word(r#"/a b\c"d"#), r#""/a b\\c\"d""#);
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CONNECTION, EXPECT, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -16,7 +16,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::outgoing::Outgoing;
-use crate::proxy::{Elsewhere, IDLE_LOOK, Proxy, Refusal, Watched, end_when_idle};
+use crate::proxy::{Elsewhere, Hop, IDLE_LOOK, Proxy, Refusal, Scheme, Watched, end_when_idle};
 use crate::web::{BodySender, pipe};
 
 /// Headers that concern one connection only (RFC 9110, 7.6.1), and one that the server has answered already.
@@ -41,8 +41,8 @@ pub(super) async fn forward(
     stop: watch::Receiver<bool>,
 ) -> Result<Response<Outgoing>, Refusal> {
     let bad = |why: String| Refusal { why: format!("{host}:{port}: {why}"), status: Some(StatusCode::BAD_GATEWAY) };
-    let there = proxy.connect_elsewhere(&host, port, peer).await?;
-    let request = request(head, body).map_err(|error| bad(error.to_string()))?;
+    let there = proxy.connect_elsewhere((&host, port), Scheme::Http, peer).await?;
+    let request = request(head, body, there.hop.as_deref()).map_err(|error| bad(error.to_string()))?;
     let (answer, answered) = oneshot::channel();
     // In a task, which goes on with the body. A client that hangs up before the head takes it along.
     let mut task = JoinSet::new();
@@ -56,13 +56,22 @@ pub(super) async fn forward(
     }
 }
 
-/// Returns the request as its host expects it.
-fn request(mut head: Parts, body: Incoming) -> http::Result<Request<Incoming>> {
-    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-    // hyper reads `OPTIONS http://host` without a path as one for the host as a whole.
-    head.uri = Uri::try_from(path)?;
+/// Returns the request as its host expects it, or the proxy on the way there.
+fn request(mut head: Parts, body: Incoming, hop: Option<&Hop>) -> http::Result<Request<Incoming>> {
     head.version = Version::HTTP_11;
     strip(&mut head.headers);
+    match hop {
+        Some(hop) => {
+            if let Some(authorization) = &hop.authorization {
+                head.headers.insert(PROXY_AUTHORIZATION, HeaderValue::from_str(authorization)?);
+            }
+        }
+        None => {
+            let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+            // hyper reads `OPTIONS http://host` without a path as one for the host as a whole.
+            head.uri = Uri::try_from(path)?;
+        }
+    }
     Ok(Request::from_parts(head, body))
 }
 

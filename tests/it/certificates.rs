@@ -236,7 +236,27 @@ fn the_bundle_always_holds_the_ca() {
     let second = opened(folder.path(), &["shop.test"], wall_clock());
     let bundle = fs::read_to_string(&second.bundle_file).unwrap();
     assert!(bundle.ends_with(&fs::read_to_string(&second.ca_file).unwrap()));
-    assert_eq!(bundle.matches("BEGIN CERTIFICATE").count(), 1 + rustls_native_certs::load_native_certs().certs.len());
+    let system = Path::new("/etc/ssl/certs/ca-certificates.crt");
+    if system.exists() {
+        let roots = rustls_native_certs::load_certs_from_paths(Some(system), None).certs;
+        assert_eq!(bundle.matches("BEGIN CERTIFICATE").count(), 1 + roots.len());
+    }
+}
+
+#[test]
+fn a_bundle_that_does_not_hold_the_systems_roots_of_today_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let found = opened(folder.path(), &[], wall_clock());
+    let whole = fs::read_to_string(&found.bundle_file).unwrap();
+    assert!(whole.matches("BEGIN CERTIFICATE").count() > 1, "this machine has roots");
+    // It was made without them, or one was added or taken away since.
+    let ca = fs::read_to_string(&found.ca_file).unwrap();
+    for outdated in [ca.clone(), whole.split_inclusive("-----END CERTIFICATE-----\n").skip(1).collect()] {
+        fs::write(&found.bundle_file, outdated).unwrap();
+        let again = opened(folder.path(), &[], wall_clock());
+        assert!(again.notices.is_empty(), "{:?}", again.notices);
+        assert_eq!(fs::read_to_string(&found.bundle_file).unwrap(), whole);
+    }
 }
 
 #[test]

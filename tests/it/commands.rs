@@ -277,3 +277,15 @@ async fn a_doctor_finds_what_is_wrong_and_says_the_mend() {
     let listens_there = std::net::TcpStream::connect("127.0.0.1:443").is_ok();
     assert!(listens_there || std::fs::read_to_string(folder.join("hosts")).unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn env_github_writes_nothing_that_runners_refuse_and_says_what_to_do_instead() {
+    let (_running, terminal) = paying(|_| {}).await;
+    let (code, out, said) = terminal.run(&["env", "github"]).await;
+    assert!(code == 0 && out.contains("\nHTTPS_PROXY=http://127.0.0.1:"), "{said}");
+    assert!(!out.contains("NODE_OPTIONS") && said.contains("hosts --write"), "{out} {said}");
+    let (_, out, said) = terminal.run(&["env", "shell"]).await;
+    assert!(out.contains("export NODE_OPTIONS=") && !said.contains("hosts --write"), "{out} {said}");
+    let action = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/action.yml")).unwrap();
+    assert!(action.contains("env github") && action.contains("hosts --write"), "it does what env says");
+}

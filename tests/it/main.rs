@@ -39,6 +39,7 @@ mod scenarios;
 mod security;
 mod state;
 mod stories;
+mod surroundings;
 mod tidy;
 mod tls;
 mod worlds;

@@ -9,6 +9,7 @@ use super::client::{Client, Question};
 use super::{escaped, show};
 use crate::environment::{Format, Surroundings};
 use crate::gateway::merchant::Merchant;
+use crate::log::say;
 
 /// Asks for the facts, writes what the variables name, and prints them.
 pub(super) async fn print(client: &Client, username: Option<&str>, format: Format, intercept: bool) -> ExitCode {
@@ -16,11 +17,26 @@ pub(super) async fn print(client: &Client, username: Option<&str>, format: Forma
         Ok(surroundings) => surroundings,
         Err(why) => return fail(1, &why),
     };
-    if let Err(error) = surroundings.write_tools() {
-        let folder = surroundings.ca.parent().unwrap_or(&surroundings.ca).display();
-        return fail(1, &format!("{folder}: the sandbox's certificates cannot be used from here: {error}"));
+    let before = |name: &str| std::env::var(name).ok();
+    let tools = match surroundings.write_tools(before) {
+        Ok(tools) => tools,
+        Err(error) => {
+            let folder = surroundings.ca.parent().unwrap_or(&surroundings.ca).display();
+            return fail(1, &format!("{folder}: the sandbox's certificates cannot be used from here: {error}"));
+        }
+    };
+    for notice in &tools.notices {
+        say(notice);
     }
-    show::print(&format.write(&surroundings.variables(|name| std::env::var(name).ok())));
+    let mut variables = surroundings.variables(&tools, before);
+    let all = variables.len();
+    variables.retain(|(name, _)| format.takes(name));
+    if variables.len() < all {
+        say(
+            "NODE_OPTIONS is left out, because runners refuse it. Node before 22.21 ignores HTTPS_PROXY: use kpay-sandbox hosts --write and serve --listen :443, as action.yml does",
+        );
+    }
+    show::print(&format.write(&variables));
     ExitCode::SUCCESS
 }
 
