@@ -8,6 +8,7 @@ use http::{HeaderValue, Uri};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 use super::reach::is_kpays;
+use crate::gateway::masking;
 
 /// Postbacks for one origin go to another: `https://shop.example=http://localhost:3000`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,6 +205,7 @@ impl fmt::Display for Origin {
 
 /// Somebody else's text inside a sentence: its control characters escaped, its length bounded.
 fn shown(text: &str) -> String {
+    let text = masking::address(text);
     let mut start: String = text.chars().take(200).collect();
     if start.len() < text.len() {
         start.push('…');

@@ -279,6 +279,14 @@ fn json_stays_json_and_the_rest_of_it_as_it_was() {
             r#"{"redirecturl":"{\"token\":\"abc\"}","logourl":" [{\"secret\":\"abc\"}]"}"#,
             r#"{"redirecturl":"{\"token\":\"****\"}","logourl":" [{\"secret\":\"****\"}]"}"#,
         ),
+        (
+            r#"{"returl":"kpay_key: abc","redirecturl":"http://h/\ntoken: abc","logourl":"pin:1234"}"#,
+            r#"{"returl":"kpay_key: ****","redirecturl":"http://h/\ntoken: ****","logourl":"pin:****"}"#,
+        ),
+        (
+            r#"{"returl":"localhost:3000/cb","redirecturl":"https://h:8443/x:y","logourl":"//h/token:abc"}"#,
+            r#"{"returl":"localhost:3000/cb","redirecturl":"https://h:8443/x:y","logourl":"//h/token:****"}"#,
+        ),
     ] {
         core.call(sent);
         let entry = core.gateway.journal().after(0).next_back().unwrap();

@@ -99,10 +99,10 @@ pub fn text(text: &str) -> Cow<'_, str> {
     text::masked(text, text::DEPTH)
 }
 
-/// Returns an address, or a sentence about one, as it may be shown: without its password, the values of secret names
-/// and card numbers.
+/// Returns a text where an address is expected as it may be shown: without its password, the values of secret names and
+/// card numbers. Anything can be sent in the place of an address.
 pub fn address(text: &str) -> Cow<'_, str> {
-    text::address(text)
+    if is_web_address(text) { text::address(text) } else { self::text(text) }
 }
 
 /// Returns a body as it may be kept: without the values of fields that hold secrets, and without card numbers where
@@ -119,7 +119,12 @@ pub(super) fn body<'a>(body: &'a [u8], message: Option<&Message<'_>>) -> Cow<'a,
 fn is_quiet(param: Option<Param>, name: &str, value: &str) -> bool {
     match param {
         Some(Param::Refid) => !value.starts_with(['{', '[']),
-        Some(Param::Returl | Param::Redirecturl | Param::Logourl) => text::is_quiet_address(value),
+        // A colon says nothing in a web address; anything else can be sent in its place.
+        Some(Param::Returl | Param::Redirecturl | Param::Logourl)
+            if ["\"http://", "\"https://"].iter().any(|begin| value.starts_with(begin)) =>
+        {
+            text::is_quiet_address(value)
+        }
         Some(_) => text::is_quiet(value.as_bytes()),
         None => text::is_quiet(value.as_bytes()) && text::is_quiet(name.as_bytes()) && !is_secret(name),
     }
@@ -226,7 +231,7 @@ pub(super) fn delivery(mut delivery: Delivery) -> Delivery {
             | Failure::Tls(why)
             | Failure::Broken(why),
         ) => {
-            if let Cow::Owned(masked) = address(why) {
+            if let Cow::Owned(masked) = text::address(why) {
                 *why = masked;
             }
         }

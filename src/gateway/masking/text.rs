@@ -20,8 +20,8 @@ const FORM: &AsciiSet = &CONTROLS.add(b'%').add(b'&').add(b'+');
 /// What may stand beside a secret: behind its name, or as an escape of it.
 const TEXT: Weights = weights(b":=\\%\0");
 
-/// The same in an address, where a colon before a password has an `@` behind it.
-const ADDRESS: Weights = weights(b"@=\\%\0");
+/// The same in an address, where a colon before a password has an `@` behind it. What has blanks or braces is no address.
+const ADDRESS: Weights = weights(b"@=\\%\0 \t\r\n{}'");
 
 /// Returns true if nothing in a text can need a mask.
 pub(super) fn is_quiet(text: &[u8]) -> bool {
@@ -30,7 +30,7 @@ pub(super) fn is_quiet(text: &[u8]) -> bool {
 
 /// Returns true if nothing in an address can need a mask.
 pub(super) fn is_quiet_address(text: &str) -> bool {
-    !unpadded(text).starts_with(['{', '[']) && cards::is_quiet(text.as_bytes(), &ADDRESS)
+    !text.starts_with('[') && cards::is_quiet(text.as_bytes(), &ADDRESS)
 }
 
 /// Returns a text as it may be kept: values of secret names, passwords in addresses and card numbers are masked.
@@ -38,18 +38,10 @@ pub(super) fn masked(text: &str, depth: usize) -> Cow<'_, str> {
     if is_quiet(text.as_bytes()) {
         return Cow::Borrowed(text);
     }
-    as_json(text, depth).unwrap_or_else(|| loose(text, depth))
-}
-
-/// Masks a text if it is JSON in an object, an array or quotes.
-fn as_json(text: &str, depth: usize) -> Option<Cow<'_, str>> {
-    let begins = unpadded(text).starts_with(['{', '[', '"']);
-    (begins && is_json(text)).then(|| json::masked(text, &json::Texts { depth }))
-}
-
-/// Returns a text without what may stand before JSON.
-fn unpadded(text: &str) -> &str {
-    text.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n'])
+    if text.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']).starts_with(['{', '[', '"']) && is_json(text) {
+        return json::masked(text, &json::Texts { depth });
+    }
+    loose(text, depth)
 }
 
 /// Returns true if a text is JSON.
@@ -220,14 +212,10 @@ fn password_of_address(text: &str, start: usize) -> Range<usize> {
     start..start + authority.rfind('@').unwrap_or(0)
 }
 
-/// Masks an address, or a sentence about one: in a sentence a colon tells nothing about the word before it.
+/// Masks a web address, or a sentence about one: a colon in it says nothing about the word before.
 pub(super) fn address(text: &str) -> Cow<'_, str> {
     if is_quiet_address(text) {
         return Cow::Borrowed(text);
-    }
-    // Anything can be sent in the place of an address.
-    if let Some(masked) = as_json(text, DEPTH) {
-        return masked;
     }
     let (mut kept, mut copied, mut from) = (Cow::Borrowed(""), 0, 0);
     let mark = |byte: &u8| matches!(byte, b':' | b'=');
