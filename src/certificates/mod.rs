@@ -118,12 +118,12 @@ pub struct Complaint {
 /// What is wrong with a folder, in words that follow "the CA in ca.pem"; nothing is changed.
 pub fn complaint(folder: &Path, now: SystemTime) -> Result<Option<Complaint>, CertificateError> {
     let folder = Folder { path: folder, names: names(&[]), now };
-    Ok(match folder.look()? {
-        Stored::Good(found) => {
-            let doubt = folder.clock_doubt(&found.ca);
-            doubt.map(|doubt| Complaint { why: format!("does not fit the time: {doubt}"), by_clock: true })
-        }
-        Stored::Bad(why) => Some(Complaint { why, by_clock: false }),
+    let stored = folder.look()?;
+    let doubt = folder.read_certificates("ca.pem")?.first().and_then(|ca| folder.clock_doubt(ca));
+    Ok(match (stored, doubt) {
+        (_, Some(doubt)) => Some(Complaint { why: format!("does not fit the time: {doubt}"), by_clock: true }),
+        (Stored::Bad(why), None) => Some(Complaint { why, by_clock: false }),
+        (Stored::Good(_), None) => None,
     })
 }
 

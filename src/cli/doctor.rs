@@ -1,4 +1,4 @@
-//! `kpay-sandbox doctor`: finds what usually goes wrong between an integration and the sandbox, and says the mend.
+//! `kpay-sandbox doctor`: diagnoses common setup problems between an integration and the sandbox, and shows their fixes.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
@@ -14,27 +14,34 @@ use super::{fail, hosts, remote};
 use crate::certificates;
 use crate::clock::wall_clock;
 use crate::proxy::KPAY_HOSTS;
+use crate::view::shell_quoted;
 
 /// Where to look.
 #[derive(Debug, Clone, Args)]
 pub struct Doctor {
-    /// The port at which a sandbox runs, or should
-    #[arg(long, value_name = "PORT", default_value_t = 8443)]
-    port: u16,
+    /// Address of the sandbox
+    ///
+    /// Inside of `exec`, it is the sandbox of that run.
+    #[arg(long, env = "KPAY_SANDBOX_CONTROL", value_name = "URL", default_value = "http://localhost:8443")]
+    control: String,
+
+    /// Port of the sandbox on this machine, instead of --control
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
 
     /// The sandbox's --control-token, if it has one
     #[arg(long, env = "KPAY_SANDBOX_CONTROL_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     token: Option<String>,
 
-    /// Folder of the CA
-    #[arg(long, env = "KPAY_SANDBOX_CERTS", value_name = "FOLDER", default_value = "certs")]
-    certs: PathBuf,
+    /// Folder of the CA [default: the running sandbox's, else certs]
+    #[arg(long, env = "KPAY_SANDBOX_CERTS", value_name = "FOLDER")]
+    certs: Option<PathBuf>,
 
     /// The hosts file
     #[arg(long, value_name = "FILE", default_value = hosts::DEFAULT_FILE)]
     hosts: PathBuf,
 
-    /// Mend what can be mended here: certificates, and lines of ours in the hosts file
+    /// Fix certificates, and the lines of ours in the hosts file
     #[arg(long)]
     fix: bool,
 }
@@ -42,7 +49,7 @@ pub struct Doctor {
 /// What was looked at, and how it is.
 enum Finding {
     Good(String),
-    /// What is wrong, and the mend.
+    /// What is wrong, and the fix.
     Wrong(String, String),
     /// It could not be looked at.
     Skipped(String),
@@ -55,16 +62,20 @@ pub(super) fn run(doctor: &Doctor) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &format!("the runtime does not start: {error}")),
     };
-    let control = format!("http://localhost:{}", doctor.port);
-    let info = runtime.block_on(remote::info(&control, doctor.token.as_deref()));
-    let mut findings = vec![sandbox(doctor, &info)];
-    findings.push(folder(doctor));
-    if let Ok(info) = &info {
+    let found = match runtime.block_on(Found::at(doctor)) {
+        Ok(found) => found,
+        Err(why) => return fail(2, &why),
+    };
+    let (certificates, by_clock) = found.certificates(doctor);
+    let mut findings = vec![found.sandbox(), certificates];
+    if let Some(info) = &found.info
+        && !by_clock
+    {
         findings.extend(clock(info));
-        findings.extend(tools(doctor.port, info));
+        findings.extend(tools(&found, info));
     }
     findings.push(hosts_file(doctor));
-    findings.extend(proxies(doctor.port));
+    findings.extend(proxies(found.port));
     findings.push(match runtime.block_on(Way::of_this_user()) {
         way @ Way::Full { .. } => Good(way.told()),
         way => Skipped(way.told()),
@@ -73,7 +84,7 @@ pub(super) fn run(doctor: &Doctor) -> ExitCode {
     for finding in &findings {
         text += &match finding {
             Good(what) => format!("ok     {what}\n"),
-            Wrong(what, mend) => format!("WRONG  {what}\n       mend: {mend}\n"),
+            Wrong(what, fix) => format!("WRONG  {what}\n       fix: {fix}\n"),
             Skipped(what) => format!("-      {what}\n"),
         };
     }
@@ -83,36 +94,112 @@ pub(super) fn run(doctor: &Doctor) -> ExitCode {
     if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Whether a sandbox runs, or could.
-fn sandbox(doctor: &Doctor, info: &Result<Value, String>) -> Finding {
-    let port = doctor.port;
-    match info {
-        Ok(info) => {
-            let (theirs, ours) = (info["version"].as_str().unwrap_or("?"), env!("CARGO_PKG_VERSION"));
-            let told = format!("a sandbox runs at port {port}: version {theirs}");
-            if theirs == ours {
-                return Good(told);
-            }
-            Wrong(
+/// A running sandbox, as far as one answers.
+struct Found {
+    control: String,
+    port: u16,
+    /// Its version, if one answers at all.
+    version: Option<String>,
+    /// What it says of itself, if this program may ask.
+    info: Option<Value>,
+    /// Why it does not say it.
+    why: String,
+    /// The CA that it serves.
+    ca: Option<String>,
+}
+
+impl Found {
+    async fn at(doctor: &Doctor) -> Result<Found, String> {
+        let control = doctor.port.map_or_else(|| doctor.control.clone(), |port| format!("http://localhost:{port}"));
+        let uri: http::Uri = control.parse().map_err(|_| format!("--control {control}: write http://HOST:PORT"))?;
+        let version = remote::version_at(&control).await;
+        let asked = remote::info(&control, doctor.token.as_deref()).await;
+        let (info, why) = match asked {
+            Ok(info) => (Some(info), String::new()),
+            Err(why) => (None, why),
+        };
+        let ca = if version.is_some() { remote::ca_at(&control).await } else { None };
+        Ok(Found { port: uri.port_u16().unwrap_or(80), control, version, info, why, ca })
+    }
+
+    /// Tells if a sandbox runs, or could.
+    fn sandbox(&self) -> Finding {
+        let Found { port, why, .. } = self;
+        let Some(theirs) = &self.version else { return self.nobody() };
+        let told = format!("a sandbox of version {theirs} runs at {}", self.control);
+        let ours = env!("CARGO_PKG_VERSION");
+        if theirs != ours {
+            let process = self.info.as_ref().map_or_else(String::new, |info| format!(", process {}", info["pid"]));
+            return Wrong(
                 format!("{told}, and this program is {ours}"),
-                format!("end process {} and start this one", info["pid"]),
-            )
+                format!("end the sandbox at port {port}{process} and start this one"),
+            );
         }
-        Err(why) => match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        match &self.info {
+            Some(_) => Good(told),
+            None => Good(format!("{told}; it does not tell more to this program: {why}")),
+        }
+    }
+
+    /// Tells why no sandbox answers.
+    fn nobody(&self) -> Finding {
+        let (port, control) = (self.port, &self.control);
+        let is_here = ["localhost", "127.0.0.1", "[::1]"].iter().any(|host| control.contains(&format!("//{host}")));
+        if !is_here {
+            return Wrong(
+                format!("no sandbox answers at {control}: {}", self.why.lines().next().unwrap_or_default()),
+                "start one there, or name another with --control".into(),
+            );
+        }
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
             Ok(_) => Skipped(format!("no sandbox runs at port {port}, which is free: start one with kpay-sandbox")),
             Err(_) if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() => Wrong(
                 format!("port {port} cannot be listened on"),
                 "choose another with --listen 127.0.0.1:PORT, above 1023 unless you are root".into(),
             ),
             Err(_) => Wrong(
-                format!(
-                    "port {port} is taken{}, and no sandbox answers: {}",
-                    owner(port),
-                    why.lines().next().unwrap_or_default()
-                ),
+                format!("port {port} is taken{}, and what answers there is no kpay-sandbox", owner(port)),
                 "end that program, or choose another port with --listen 127.0.0.1:PORT".into(),
             ),
-        },
+        }
+    }
+
+    /// Judges the certificates: the running sandbox's where one runs. Returns true if this machine's clock is what is wrong.
+    fn certificates(&self, doctor: &Doctor) -> (Finding, bool) {
+        let file = self.info.as_ref().and_then(|info| info["ca"].as_str()).map(PathBuf::from);
+        if doctor.certs.is_some() || self.version.is_none() {
+            return folder(doctor.certs.as_deref().unwrap_or(Path::new("certs")), doctor.fix, false);
+        }
+        let (Some(file), Some(served)) = (file, &self.ca) else {
+            let why = "the running sandbox does not tell where its certificates are: add --token, or --certs";
+            return (Skipped(why.into()), false);
+        };
+        let fetch =
+            format!("curl --output {} {}/__sandbox/ca.pem", shell_quoted(&file.to_string_lossy()), self.control);
+        let shown = file.display();
+        match certificates::read(&file) {
+            Ok(Some(found)) if found == served.as_bytes() => {
+                let folder_of = file.parent().unwrap_or(Path::new("."));
+                folder(folder_of, false, true)
+            }
+            Ok(Some(_)) => (
+                Wrong(
+                    format!(
+                        "{shown} is not the CA of the running sandbox, so clients that trust it refuse the sandbox"
+                    ),
+                    format!("{fetch}, or start the sandbox again"),
+                ),
+                false,
+            ),
+            // A sandbox in a container has its files there.
+            Ok(None) | Err(_) => (
+                Skipped(format!(
+                    "the running sandbox keeps its certificates where this program does not see them. Fetch its CA: curl --output ca.pem {}/__sandbox/ca.pem",
+                    self.control
+                )),
+                false,
+            ),
+        }
     }
 }
 
@@ -137,31 +224,38 @@ fn owner(port: u16) -> String {
     holder().unwrap_or_default()
 }
 
-/// Whether the certificates are there and good.
-fn folder(doctor: &Doctor) -> Finding {
-    let folder = doctor.certs.display();
-    let complaint = certificates::complaint(&doctor.certs, wall_clock());
-    let why = match complaint {
-        Ok(None) => return Good(format!("{folder}: the CA and its certificate are good for the next 30 days")),
+/// Judges a folder of certificates. Returns true if this machine's clock is what is wrong.
+fn folder(path: &Path, fix: bool, runs: bool) -> (Finding, bool) {
+    let absolute = super::absolute(path);
+    let shown = absolute.display();
+    let complaint = certificates::complaint(path, wall_clock());
+    let (what, remedy) = match complaint {
+        Ok(None) => return (Good(format!("{shown}: the CA and its certificate are good for the next 30 days")), false),
         Ok(Some(complaint)) => {
-            let why = format!("{folder}: the CA in ca.pem {}", complaint.why);
+            let what = format!("{shown}: the CA in ca.pem {}", complaint.why);
             if complaint.by_clock {
-                return Wrong(why, "set this machine's clock".into());
+                return (Wrong(what, "set this machine's clock".into()), true);
             }
-            why
+            (what, "start the sandbox, which makes it, or run: kpay-sandbox doctor --fix".to_owned())
         }
-        Err(error) => error.to_string(),
+        // Its message ends with what to do.
+        Err(error) => match error.to_string().split_once("; ") {
+            Some((what, remedy)) => (what.to_owned(), remedy.to_owned()),
+            None => (error.to_string(), "choose another folder with --certs".to_owned()),
+        },
     };
-    if doctor.fix {
-        return match certificates::open(&doctor.certs, &[], wall_clock()) {
-            Ok(made) => Good(format!("{why}: mended; {}", made.notices.join("; "))),
-            Err(error) => Wrong(why, error.to_string()),
-        };
+    if runs {
+        return (Wrong(what, "start the sandbox again".into()), false);
     }
-    Wrong(why, "start the sandbox, which makes it, or run: kpay-sandbox doctor --fix".into())
+    let finding = match fix.then(|| certificates::open(path, &[], wall_clock())) {
+        Some(Ok(made)) => Good(format!("{what}: fixed; {}", made.notices.join("; "))),
+        Some(Err(error)) => Wrong(what, error.to_string()),
+        None => Wrong(what, remedy),
+    };
+    (finding, false)
 }
 
-/// Whether the sandbox's clock is far from this machine's: tests that compare times then fail.
+/// Compares the sandbox's clock with this machine's: tests that compare times fail when they are apart.
 fn clock(info: &Value) -> Option<Finding> {
     let theirs: crate::gateway::Timestamp = info["clock"]["now"].as_str()?.parse().ok()?;
     let ours = wall_clock().duration_since(std::time::UNIX_EPOCH).ok()?;
@@ -177,20 +271,26 @@ fn clock(info: &Value) -> Option<Finding> {
     })
 }
 
-/// Whether each language's client trusts the CA as it is called from here.
-fn tools(port: u16, info: &Value) -> Vec<Finding> {
-    let url = format!("https://localhost:{port}/__sandbox/livez");
+/// Tells which languages' clients trust the CA as they are called from here.
+fn tools(found: &Found, info: &Value) -> Vec<Finding> {
+    // A container says the address that it has inside.
+    let base = found.control.replacen("http://", "https://", 1);
+    let url = format!("{base}/__sandbox/livez");
     let php = format!("exit(@file_get_contents('{url}') === false ? 1 : 0);");
     let node = format!("require('https').get('{url}', () => process.exit(0)).on('error', () => process.exit(1))");
     let python = format!("import urllib.request; urllib.request.urlopen('{url}')");
-    let (ca, bundle) = (info["ca"].as_str().unwrap_or("ca.pem"), info["bundle"].as_str().unwrap_or("bundle.pem"));
+    let file = |name: &str| {
+        let here = info[name].as_str().filter(|file| Path::new(file).is_file());
+        here.map_or_else(|| format!("{name}.pem (from {}/__sandbox/{name}.pem)", found.control), str::to_owned)
+    };
+    let (ca, bundle) = (file("ca"), file("bundle"));
     let tries: [(&str, &[&str], String); 4] = [
         ("curl", &["--silent", "--output", "-", &url], format!("export CURL_CA_BUNDLE={bundle}")),
         ("php", &["-r", &php], format!("php -d curl.cainfo={bundle} -d openssl.cafile={bundle}")),
         ("node", &["-e", &node], format!("export NODE_EXTRA_CA_CERTS={ca}")),
         ("python3", &["-c", &python], format!("export SSL_CERT_FILE={bundle} REQUESTS_CA_BUNDLE={bundle}")),
     ];
-    let judge = |(program, arguments, mend): (&str, &[&str], String)| {
+    let judge = |(program, arguments, fix): (&str, &[&str], String)| {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         // A proxy is a question of its own.
@@ -201,7 +301,7 @@ fn tools(port: u16, info: &Value) -> Vec<Finding> {
             Ok(status) if status.success() => Good(format!("{program} trusts the CA")),
             Ok(_) => Wrong(
                 format!("{program} does not trust the CA"),
-                format!("{mend}, or eval \"$(kpay-sandbox env)\" for all of them, or sudo kpay-sandbox trust"),
+                format!("{fix}, or eval \"$(kpay-sandbox env)\" for all of them, or sudo kpay-sandbox trust"),
             ),
             Err(_) => Skipped(format!("{program} is not here")),
         }
@@ -233,12 +333,12 @@ fn hosts_file(doctor: &Doctor) -> Finding {
             Err(why) => Wrong(told, why),
         };
     }
-    let mend = if address.is_loopback() {
+    let fix = if address.is_loopback() {
         "start a sandbox with --listen 127.0.0.1:443, or run: sudo kpay-sandbox hosts --remove".to_owned()
     } else {
         format!("take the line out of {file}: your code would reach that address instead of the sandbox")
     };
-    Wrong(format!("{told}, where no sandbox listens at port 443"), mend)
+    Wrong(format!("{told}, where no sandbox listens at port 443"), fix)
 }
 
 /// Proxies that stand between.

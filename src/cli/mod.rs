@@ -53,7 +53,7 @@ enum Command {
     Serve(Box<Config>),
     /// Run a command against a sandbox of its own, with KPay's hosts leading there; exit code 5 when a gate fails
     Exec(Box<Exec>),
-    /// Find what usually goes wrong, and say the mend
+    /// Diagnose common setup problems and show fixes
     Doctor(Doctor),
     /// Post what KPay may post to a listener, and tell what is wrong with its answers
     Probe(Probe),

@@ -42,6 +42,71 @@ async fn paying(change: impl FnOnce(&mut Config)) -> (Running, Terminal) {
     (running, terminal)
 }
 
+/// `doctor` in a folder of its own, with nothing trusted.
+async fn doctor(folder: &std::path::Path, arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kpay-sandbox"));
+    std::fs::write(folder.join("hosts"), "").unwrap();
+    command.args(["doctor", "--hosts", "hosts"]).args(arguments).current_dir(folder);
+    for name in ["KPAY_SANDBOX_CONTROL", "KPAY_SANDBOX_CERTS", "KPAY_SANDBOX_CONTROL_TOKEN"] {
+        command.env_remove(name);
+    }
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn a_doctor_judges_the_certificates_of_the_running_sandbox() {
+    let running = Running::start().await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let port = running.port().to_string();
+    let ca = running.sandbox.ca();
+    let certs = ca.parent().unwrap().display().to_string();
+    let out = doctor(elsewhere.path(), &["--port", &port]).await;
+    assert!(out.contains(&format!("ok     {certs}: the CA and its certificate are good")), "{out}");
+    std::fs::write(ca, "broken").unwrap();
+    let out = doctor(elsewhere.path(), &["--port", &port]).await;
+    assert!(out.contains("ca.pem is not the CA of the running sandbox"), "{out}");
+    assert!(
+        out.contains(&format!("fix: curl --output {} http://localhost:{port}/__sandbox/ca.pem", ca.display())),
+        "{out}"
+    );
+    std::fs::remove_file(ca).unwrap();
+    assert!(doctor(elsewhere.path(), &["--port", &port]).await.contains("where this program does not see them"));
+    // Without a sandbox, the folder is what there is to judge.
+    std::fs::write(ca, "broken").unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let out = doctor(elsewhere.path(), &["--port", &free, "--certs", &certs]).await;
+    assert!(out.contains("is not a certificate in PEM\n       fix: delete it"), "{out}");
+}
+
+#[tokio::test]
+async fn a_doctor_blames_a_wrong_clock_and_nothing_else() {
+    let later = kpay_sandbox::clock::wall_clock() + std::time::Duration::from_secs(3 * 365 * 86_400);
+    let folder = tempfile::tempdir().unwrap();
+    let certs = folder.path().join("certs");
+    kpay_sandbox::certificates::open(&certs, &[], later).unwrap();
+    let own = certs.clone();
+    let running = Running::with(move |config| config.certs = own).await;
+    let out = doctor(folder.path(), &["--port", &running.port().to_string()]).await;
+    assert!(out.contains("does not fit the time") && out.contains("fix: set this machine's clock"), "{out}");
+    assert!(!out.contains("trust the CA") && !out.contains("near this machine's"), "{out}");
+    let long_after = later + std::time::Duration::from_secs(20 * 365 * 86_400);
+    let complaint = kpay_sandbox::certificates::complaint(&certs, long_after).unwrap().unwrap();
+    assert!(complaint.by_clock, "{complaint:?}");
+}
+
+#[tokio::test]
+async fn a_doctor_does_not_say_that_a_sandbox_with_a_token_is_none() {
+    let running = Running::with(|config| config.control_token = Some("a-long-token".into())).await;
+    let folder = tempfile::tempdir().unwrap();
+    let port = running.port().to_string();
+    let out = doctor(folder.path(), &["--port", &port]).await;
+    assert!(out.contains("ok     a sandbox of version ") && out.contains("a bearer token is required"), "{out}");
+    assert!(!out.contains("is taken") && !out.contains("ca.pem is gone"), "{out}");
+    let out = doctor(folder.path(), &["--port", &port, "--token", "a-long-token"]).await;
+    assert!(out.contains("good for the next 30 days"), "{out}");
+}
+
 #[tokio::test]
 async fn hints_name_subcommands_and_not_requests() {
     let (_running, terminal) = paying(|_| {}).await;
@@ -187,7 +252,7 @@ async fn a_probe_tells_what_is_wrong_with_each_answer_of_a_listener() {
     let bad =
         crate::receiver::Receiver::answering(|_| "HTTP/1.1 415 Unsupported\r\nContent-Length: 0\r\n\r\n".into()).await;
     let (code, out, _) = probe(vec![bad.url("/"), "--profile".into(), "observed".into()]).await;
-    assert!(code == 1 && out.matches("415  undelivered: answered 415").count() == 6, "{out}");
+    assert!(code == 1 && out.matches("415  undelivered: answered HTTP 415").count() == 6, "{out}");
     let arguments = [good.url("/"), "--refid".into(), "ORDER-1".into(), "--tid".into(), "E1".into()];
     let (code, out, error) = probe(arguments.to_vec()).await;
     assert_eq!((code, out.lines().count()), (0, 6), "{out}{error}");
@@ -224,7 +289,7 @@ async fn the_ca_is_put_into_a_store_and_taken_out_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_doctor_finds_what_is_wrong_and_says_the_mend() {
+async fn a_doctor_finds_what_is_wrong_and_shows_the_fix() {
     let (running, terminal) = paying(|_| {}).await;
     let folder = terminal.folder.path().to_owned();
     let certs = running.sandbox.ca().parent().unwrap().to_owned();
@@ -273,7 +338,7 @@ async fn a_doctor_finds_what_is_wrong_and_says_the_mend() {
     assert!(out.contains("WRONG  ") && out.contains("the CA in ca.pem is gone") && !folder.join("new").exists());
     std::fs::write(folder.join("hosts"), "127.0.0.1 pay.esicia.rw pay.esicia.com # kpay-sandbox\n").unwrap();
     let (_, out) = doctor(port, &folder.join("new"), Vec::new(), true).await;
-    assert!(folder.join("new/ca.pem").exists() && out.contains("mended"), "{out}");
+    assert!(folder.join("new/ca.pem").exists() && out.contains("fixed"), "{out}");
     let listens_there = std::net::TcpStream::connect("127.0.0.1:443").is_ok();
     assert!(listens_there || std::fs::read_to_string(folder.join("hosts")).unwrap().is_empty());
 }

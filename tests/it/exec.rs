@@ -111,6 +111,18 @@ fn a_payment_that_waits_for_its_payer_is_told_with_a_link_that_any_browser_opens
 }
 
 #[test]
+fn a_doctor_inside_of_exec_looks_at_its_sandbox() {
+    let home = tempfile::tempdir().unwrap();
+    let program = env!("CARGO_BIN_EXE_kpay-sandbox");
+    let script = format!("\"{program}\" doctor; echo \"$KPAY_SANDBOX_CONTROL\"");
+    let (_, out, said) = run(home.path(), &[], &["sh", "-c", &script]);
+    let control = out.lines().last().unwrap();
+    assert!(out.contains(&format!(" runs at {control}\n")), "{out} {said}");
+    assert!(out.contains("kpay-sandbox/certs: the CA and its certificate are good"), "{out}");
+    assert!(out.contains("curl trusts the CA") && out.contains("HTTPS_PROXY leads to the sandbox"), "{out}");
+}
+
+#[test]
 fn quiet_is_quiet() {
     let home = tempfile::tempdir().unwrap();
     let live = CALL.replace("pay.esicia.com", "pay.esicia.rw");

@@ -43,6 +43,11 @@ impl Question {
         Question { method: "GET".to_owned(), path: "readyz".to_owned(), query: Vec::new(), body: None }
     }
 
+    /// Asks for the CA, which needs no token either.
+    pub(super) fn ca() -> Question {
+        Question { path: "ca.pem".to_owned(), ..Question::ready() }
+    }
+
     pub(super) fn with(self, body: String) -> Question {
         Question { body: Some(body), ..self }
     }

@@ -241,6 +241,12 @@ pub(super) async fn version_at(control: &str) -> Option<String> {
     asked.await.ok().flatten()
 }
 
+/// Returns the CA that the sandbox at an address serves, if one does.
+pub(super) async fn ca_at(control: &str) -> Option<String> {
+    let answer = Client::new(control, None).ok()?.ask(&Question::ca()).await.ok()?;
+    (answer.status == 200).then_some(answer.text)
+}
+
 /// What a sandbox says of itself.
 pub(super) async fn info(control: &str, token: Option<&str>) -> Result<Value, String> {
     let answer = Client::new(control, token)?.ask(&Question::new("GET", "info")).await?;
