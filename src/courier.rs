@@ -33,6 +33,7 @@ mod resolver;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use address::with_scheme;
 pub use address::{Redirection, Target, target};
 use connector::Connector;
 use failure::{causes, failure};

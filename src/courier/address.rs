@@ -117,8 +117,9 @@ pub(super) fn is_localhost(name: &str) -> bool {
     name.strip_suffix("localhost").is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
-/// Decided here and not by the parser, which takes `localhost:3000` for a scheme or a bare authority.
-fn with_scheme(text: &str) -> Result<String, String> {
+/// Returns an address with `http://` before it if it has no scheme. Decided here and not by the parser, which takes
+/// `localhost:3000` for a scheme or a bare authority.
+pub(crate) fn with_scheme(text: &str) -> Result<String, String> {
     let before_path = text.find(['/', '?']).map_or(text, |end| &text[..end]);
     if before_path.is_empty() {
         let why = "it has no host: write the whole address, such as http://localhost:3000/kpay";

@@ -89,7 +89,9 @@ impl Param {
             Param::Pmethod => ("pmethod", 32, "`cc`, `momo`, `bank`, `spenn` or `smartcash`"),
             Param::Retailerid => ("retailerid", 64, "your retailer id, string or number"),
             Param::Returl => ("returl", 2000, "where the postback goes; without a scheme it is taken as http"),
-            Param::Redirecturl => ("redirecturl", 2000, "where the payer's browser goes in the end"),
+            Param::Redirecturl => {
+                ("redirecturl", 2000, "where the payer's browser goes in the end; without a scheme it is taken as http")
+            }
             Param::Bankid => ("bankid", 32, "a bank's id; optional under `observed` and `portal`"),
             Param::Logourl => ("logourl", 2000, "a picture for the checkout page"),
             Param::Tid => ("tid", 64, "KPay's id, for `checkstatus`"),

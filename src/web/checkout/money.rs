@@ -5,6 +5,7 @@ use http::uri::Authority;
 use http::{HeaderMap, Uri};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
+use crate::courier::with_scheme;
 use crate::gateway::values::{Amount, Currency};
 
 /// An amount as people write it: `RWF 5,000`, which has no decimals, and `USD 12.50`, which has two.
@@ -32,12 +33,15 @@ const UNSAFE: &AsciiSet =
 /// Longer addresses fit into no header.
 const LONGEST: usize = 16_000;
 
-/// An http or https address as a browser takes it; `None` for anything else, which is shown and never followed.
+/// An http or https address as a browser takes it; `None` for anything else, which is shown and never followed. Without a
+/// scheme it is taken as http, as `returl` is.
 pub(super) fn web_address(text: &str) -> Option<String> {
     let address = utf8_percent_encode(text.trim(), UNSAFE).to_string();
     if address.len() > LONGEST {
         return None;
     }
+    // A user before the host is a way to show another host than the one that is opened.
+    let address = with_scheme(&address).ok().filter(|whole| whole.len() == address.len() || !address.contains('@'))?;
     let scheme = address.split_once("://")?.0.to_ascii_lowercase();
     (matches!(&*scheme, "http" | "https") && origin(&address).is_some()).then_some(address)
 }
@@ -84,10 +88,20 @@ mod tests {
             "https://shop.example/thanks?a=b&c=%20"
         );
         assert_eq!(web_address("HTTP://shop.example/é \r\nX: y").unwrap(), "HTTP://shop.example/%C3%A9%20%0D%0AX:%20y");
+        for (without, whole) in [
+            ("shop.example", "http://shop.example"),
+            ("shop.example/thanks?a=b", "http://shop.example/thanks?a=b"),
+            ("localhost:3000/thanks", "http://localhost:3000/thanks"),
+            ("[::1]:3000", "http://[::1]:3000"),
+        ] {
+            assert_eq!(web_address(without).as_deref(), Some(whole));
+        }
         for unusable in [
             "",
             "/",
-            "shop.example",
+            "//shop.example",
+            "mailto:a@shop.example",
+            "shop.example@evil.example/",
             "javascript:alert(1)",
             "data:text/html,x",
             "https://",
