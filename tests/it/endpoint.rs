@@ -147,3 +147,17 @@ async fn an_unknown_scenario_of_a_header_is_recorded() {
     let lines = astray(&running);
     assert!(lines.len() == 1 && lines[0].contains("'declin'"), "{lines:?}");
 }
+
+#[tokio::test]
+async fn a_client_that_waits_for_a_challenge_gets_one_with_a_real_401_only() {
+    let body = good_pay().to_string();
+    let asked = request("POST", "/", "User-Agent: Wget/1.21\r\n", &body);
+    let (kpay, http) =
+        (Running::start().await, Running::with(|config| config.refusal_status = RefusalStatus::Http).await);
+    let answer = kpay.raw(&asked).await;
+    assert_eq!((status(&answer), header(&answer, "www-authenticate")), (200, None), "{answer}");
+    let reason = header(&answer, "X-KPay-Sandbox-Reason").unwrap();
+    assert!(reason.contains("Wget waits to be asked") && reason.contains("--auth-no-challenge"), "{reason}");
+    let answer = http.raw(&asked).await;
+    assert_eq!((status(&answer), header(&answer, "www-authenticate")), (401, Some("Basic realm=\"KPay\"")), "{answer}");
+}
