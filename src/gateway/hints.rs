@@ -74,7 +74,10 @@ impl Refused<'_> {
         if let Some(near) = users().find(|user| is_near(asked, user)) {
             return format!("Did you mean '{near}'?");
         }
-        let such_as = users().next().map_or(String::new(), |user| format!(", such as {}", excerpt(user)));
+        // One that takes any retailer is the easiest to use.
+        let easiest = able.clone().min_by_key(|account| !account.merchant.retailers.contains_key("*"));
+        let such_as = easiest.map(|account| &*account.merchant.username);
+        let such_as = such_as.map_or(String::new(), |user| format!(", such as {}", excerpt(user)));
         format!("Use an account of merchants.json{such_as}, or start with --open to accept any account")
     }
 }
