@@ -46,6 +46,8 @@ impl Refused<'_> {
         let message = self.message.as_ref().ok();
         let sent = |param| message.and_then(|message| message.text(param).ok().flatten());
         match code {
+            ReturnCode::NonHttps => self.forwarded("x-forwarded-proto: https"),
+            ReturnCode::NotWhitelisted => self.forwarded("x-forwarded-for: "),
             ReturnCode::MissingAuthentication => waiting_client(self.call.head),
             ReturnCode::InvalidCredentials if self.account.is_none() => Some(self.account_hint()),
             ReturnCode::MissingParameters => parameter_hint(message?),
@@ -64,6 +66,15 @@ impl Refused<'_> {
             }
             _ => None,
         }
+    }
+
+    /// The flag that believes a proxy's header, if the request has one that begins so.
+    fn forwarded(&self, header: &str) -> Option<String> {
+        let head = String::from_utf8_lossy(self.call.head);
+        let name = header.split(':').next().unwrap_or_default();
+        head.lines()
+            .any(|line| line.starts_with(header))
+            .then(|| format!("Its {name} header is believed with --trusted-proxy {} only", self.call.peer))
     }
 
     /// Where accounts come from, and the account that was probably meant.

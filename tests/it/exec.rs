@@ -180,6 +180,17 @@ fn a_request_to_the_live_host_is_a_failure_if_wanted() {
 }
 
 #[test]
+fn the_profile_that_would_accept_the_refused_requests_is_told_once() {
+    let home = tempfile::tempdir().unwrap();
+    let pay = r#"curl --silent --user your_username:your_password https://pay.esicia.com/ --data '{"msisdn":"0783300000","email":"c@example.rw","details":"d","refid":"R-1","amount":5000,"cname":"J","cnumber":"C","pmethod":"momo","retailerid":"02","returl":"/","redirecturl":"/"}'"#;
+    let script = format!("{pay}; {}; {CALL}", pay.replace("R-1", "R-2"));
+    let (_, _, said) = run(home.path(), &["--report"], &["sh", "-c", &script]);
+    assert_eq!(said.matches("2 of 3 refusals disappear with --profile observed").count(), 1, "{said}");
+    let (_, _, said) = run(home.path(), &["--report", "--profile", "observed"], &["sh", "-c", &script]);
+    assert!(!said.contains("disappear"), "{said}");
+}
+
+#[test]
 fn open_is_suggested_when_every_refusal_is_for_an_unknown_user() {
     let home = tempfile::tempdir().unwrap();
     let unknown = CALL.replace("your_username:", "nobody:");

@@ -31,7 +31,10 @@ async fn a_trusted_proxy_tells_client_protocol_and_host_and_nobody_else_does() {
         "X-Forwarded-For: 203.0.113.9, ::1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: pay.shop.example\r\n";
     let request = post("/", &good_pay().to_string(), HEADERS);
     let direct = Running::start().await;
-    assert_eq!(json_of(&direct.raw_plain(&request).await)["retcode"], 500);
+    let refused = direct.raw_plain(&request).await;
+    assert_eq!(json_of(&refused)["retcode"], 500);
+    let reason = header(&refused, "X-KPay-Sandbox-Reason").unwrap();
+    assert!(reason.contains("x-forwarded-proto header is believed with --trusted-proxy 127.0.0.1 only"), "{reason}");
     let running = Running::with(|config| config.trusted_proxy = vec!["127.0.0.0/8".parse().unwrap()]).await;
     let answer = json_of(&running.raw_plain(&request).await);
     assert_eq!(answer["retcode"], 0, "{answer}");

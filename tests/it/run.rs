@@ -6,7 +6,7 @@ use kpay_sandbox::gateway::call::Credentials;
 use kpay_sandbox::gateway::run::{Cause, Finding, Run};
 use serde_json::json;
 
-use crate::core::{Core, acknowledge, answered, line_of};
+use crate::core::{Core, acknowledge, answered, good_pay, line_of};
 
 fn recorded(work: impl FnOnce(&mut Core)) -> Box<Run> {
     let mut core = Core::new("documented");
@@ -85,6 +85,29 @@ fn unknown_users_and_the_live_host_are_counted() {
         }
     });
     assert_eq!((run.unknown_users(), run.count(Finding::Refused), run.live()), (1, 7, 3));
+}
+
+#[test]
+fn a_request_to_a_wrong_path_of_the_live_host_is_refused_and_live() {
+    let run = recorded(|core| {
+        let peer = [127, 0, 0, 1].into();
+        core.gateway.handle_refused_request((peer, "pay.esicia.rw"), "POST /pay", "no such path".into(), core.now);
+    });
+    assert_eq!((run.count(Finding::Refused), run.live(), run.requests()), (1, 1, 1));
+}
+
+#[test]
+fn refusals_that_another_profile_would_not_give_are_counted() {
+    let run = recorded(|core| {
+        for number in 0..7 {
+            let mut body = good_pay();
+            (body["refid"], body["bankid"]) = (json!(number.to_string()), json!(null));
+            core.call_with(|call| call.key = None, body.to_string().as_bytes());
+        }
+        core.pay(|body| body["pmethod"] = json!("cash"));
+        core.pay(|body| body["msisdn"] = json!("0780000603"));
+    });
+    assert_eq!((run.kindest_profile(), run.count(Finding::Refused)), (Some(("observed", 7)), 8));
 }
 
 #[test]
