@@ -19,11 +19,18 @@ need npm npm
 need go golang-go
 need pip3 python3-pip
 need python3 python3
+need ruby ruby
+need javac default-jdk-headless
+need wget wget
+need unshare util-linux
+need setpriv util-linux
+need ip iproute2
 need shellcheck shellcheck
 need faketime faketime
 # Programs only: a function of the same name would count too.
 [ -n "$(type -P chromium chromium-browser google-chrome google-chrome-stable)" ] || packages+=(chromium)
 if ! command -v php >/dev/null || ! php -m | grep -qx curl; then packages+=(php-curl); fi
+/usr/bin/python3 -m pip --version >/dev/null 2>&1 || packages+=(python3-pip)
 if [ ${#packages[@]} -gt 0 ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     apt-get update -qq
@@ -42,7 +49,7 @@ step formatting
 cargo fmt --check
 step lints
 cargo clippy --locked --all-targets -- -D warnings
-shellcheck -x tests/*.sh benches/*.sh tests/clients/*.sh tests/reproduce/*.sh tests/security/*.sh examples/*.sh examples/*/*.sh .ci/run
+shellcheck -x tests/*.sh benches/*.sh tests/clients/*.sh tests/reproduce/*.sh tests/security/*.sh tests/escape/*.sh examples/*.sh examples/*/*.sh .ci/run
 step "dependencies: licences, duplicates, sources, known vulnerabilities"
 cargo deny --version >/dev/null 2>&1 || cargo install --quiet --locked --debug cargo-deny
 cargo deny check licenses bans sources
@@ -65,6 +72,8 @@ step "a certificate of the CA for another name"
 tests/security/constraints.sh
 step "the hosts file on a full disk and on a mount"
 tests/security/hosts.sh
+step "clients that might escape from exec"
+tests/escape/run.sh
 step clients
 tests/clients/run.sh
 step "clients on BoringSSL"

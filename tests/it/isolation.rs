@@ -130,7 +130,7 @@ fn as_nobody(home: &Path, options: &str, command: &str) -> (i32, String) {
 }
 
 #[test]
-fn without_ports_a_direct_connection_is_refused() {
+fn without_ports_kpays_hosts_lead_nowhere() {
     let (home, of_root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let starts = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap();
     let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";

@@ -90,12 +90,16 @@ impl Wanted {
 const TRY: &str = "__exec-view";
 /// How long a try may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Where KPay's hosts lead when nobody can listen for them: no connection to it can be made, in any network. (Ruby would not
+/// ask its proxy for a host at a loopback address.)
+const NOWHERE: Ipv4Addr = Ipv4Addr::BROADCAST;
 /// How many addresses are tried; another `exec` has at most a few of four million.
 const TRIES: usize = 8;
 
-/// The loopback address that KPay's hosts lead to in a private view.
+/// The address that KPay's hosts lead to in a private view.
 #[derive(Debug)]
 pub(super) struct OwnAddress {
+    /// A loopback address, or `NOWHERE`.
     address: Ipv4Addr,
     /// Why nobody listens at its port 443.
     problem: Option<String>,
@@ -127,7 +131,7 @@ impl OwnAddress {
             }
             _ => format!("port 443 of {address} cannot be listened on: {error}"),
         };
-        (OwnAddress { address, problem: Some(problem), plain: false }, Vec::new())
+        (OwnAddress { address: NOWHERE, problem: Some(problem), plain: false }, Vec::new())
     }
 }
 
@@ -141,7 +145,7 @@ pub(super) enum Way {
         /// Port 80 is listened on as well.
         plain: bool,
     },
-    /// KPay's hosts lead to an address that nobody listens on, for this reason.
+    /// KPay's hosts lead nowhere, for this reason.
     Closed(View, String),
     /// Nothing but the environment leads the command here, for this reason.
     Environment(String),
@@ -185,10 +189,10 @@ impl Way {
                 format!("isolation: full, KPay's hosts lead to {address}, which is this sandbox{plain}. {uncovered}")
             }
             Way::Closed(_, why) => format!(
-                "isolation: closed, a client that ignores HTTPS_PROXY gets \"connection refused\", because {why}. {uncovered}"
+                "isolation: closed, KPay's hosts lead nowhere for clients that ignore HTTPS_PROXY, because {why}. {uncovered}"
             ),
             Way::Environment(why) => format!(
-                "isolation: none, because {why}. Not covered: clients that ignore HTTPS_PROXY, such as PHP streams and Python's http.client, urllib3 and aiohttp. They reach the real KPay"
+                "isolation: none, because {why}. Not covered: proxies that the client names itself, and clients that ignore HTTPS_PROXY, such as PHP streams and Python's http.client, urllib3 and aiohttp. They reach the real KPay"
             ),
             Way::NotIntercepted => {
                 "isolation: none, because --intercept=false leaves KPay's hosts alone. Requests to them reach the real KPay"
@@ -204,7 +208,7 @@ impl Way {
                 "Check that the command makes a payment, outside of containers and through no proxy of its own"
             }
             Way::Closed(..) => {
-                "Check that the command makes a payment and that its client uses HTTPS_PROXY: others were refused a connection, see kpay-sandbox doctor"
+                "Check that the command makes a payment and that its client uses HTTPS_PROXY: others could not connect, see kpay-sandbox doctor"
             }
             Way::Environment(_) => {
                 "Check that the command makes a payment and that its client uses HTTPS_PROXY: others have reached the real KPay, see kpay-sandbox doctor"
