@@ -133,7 +133,8 @@ async fn a_scenario_that_is_none_is_a_problem_that_names_those_there_are() {
     let answer = running.raw(&request("declined", &good_pay())).await;
     assert_eq!(status(&answer), 400);
     assert!(answer.contains("'declined'") && answer.contains("decline, "), "{answer}");
-    assert_eq!(running.sandbox.read(|gateway| gateway.journal().last()), 0, "nothing happened");
+    let (payments, entries) = running.sandbox.read(|gateway| (gateway.ledger().len(), gateway.journal().last()));
+    assert_eq!((payments, entries), (0, 1), "nothing is paid, and the refusal is recorded");
 }
 
 #[tokio::test]
