@@ -35,7 +35,7 @@ pub struct Config {
     #[arg(long, env = "KPAY_SANDBOX_PROFILE", value_name = "NAME", default_value = "documented")]
     pub profile: String,
 
-    /// Folder whose files replace the built-in fixtures: merchants.json, banks.json, cards.json, card-outcomes.json, profiles/, scenarios/
+    /// Folder whose files replace the built-in fixtures: merchants.json, banks.json, cards.json, card-outcomes.json, rates.json, profiles/, scenarios/
     #[arg(long, env = "KPAY_SANDBOX_FIXTURES", value_name = "FOLDER")]
     pub fixtures: Option<PathBuf>,
 

@@ -14,6 +14,7 @@ use crate::gateway::merchant::Merchant;
 use crate::gateway::profile::Profile;
 use crate::gateway::repertoire::{Known, Origin, Repertoire};
 use crate::gateway::scenario::Scenario;
+use crate::web::Rates;
 
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/fixtures");
 
@@ -26,6 +27,8 @@ pub struct Fixtures {
     pub banks: Vec<Bank>,
     /// `cards.json` and `card-outcomes.json`
     pub cards: Cards,
+    /// `rates.json`
+    pub rates: Rates,
     /// `profiles/*.json`, by name.
     pub profiles: Vec<Profile>,
     /// `scenarios/*.json`.
@@ -79,6 +82,7 @@ impl Fixtures {
             merchants,
             banks,
             cards,
+            rates: files.parse("rates.json")?.1,
             profiles: profiles.into_iter().map(|(_, profile)| profile).collect(),
             repertoire,
         })
@@ -152,7 +156,7 @@ impl Files {
                     let name = path.file_name().unwrap_or_default().to_string_lossy();
                     if within.is_empty() && !files.contains_key(&*name) {
                         let why =
-                            "is no fixture: there are merchants.json, banks.json, cards.json and card-outcomes.json"
+                            "is no fixture: there are merchants.json, banks.json, cards.json, card-outcomes.json and rates.json"
                                 .into();
                         return Err(FixtureError { file: path, why });
                     }

@@ -22,8 +22,8 @@ use carry::carry;
 pub(crate) use carry::{Watched, end_when_idle};
 pub use upstream::{Hop, Scheme, Upstream};
 
-/// KPay's hosts, live and sandbox (D): a test must never reach real money, so both end here.
-pub const KPAY_HOSTS: [&str; 2] = [System::Live.host(), System::Sandbox.host()];
+/// KPay's hosts: live and sandbox (D), because a test must never reach real money, and the one with exchange rates (O).
+pub const KPAY_HOSTS: [&str; 3] = [System::Live.host(), System::Sandbox.host(), "esicia.rw"];
 
 /// Returns true if a name is one of KPay's hosts, also with capital letters and a dot at its end.
 pub fn is_kpay(host: &str) -> bool {

@@ -102,6 +102,7 @@ impl Sandbox {
         let seed = config.seed.unwrap_or_else(rand::random);
         let caller =
             fixtures.merchants.iter().find(|merchant| merchant.api_access).unwrap_or(&fixtures.merchants[0]).clone();
+        let rates = fixtures.rates.clone();
         let settings = settings(fixtures, &config, seed)?;
         let door = Arc::new(open_door(settings, &config, state.as_ref()).await?);
         let courier = Courier::new(courier_settings(&config, certificates.ca, extra_roots, &addresses));
@@ -128,6 +129,7 @@ impl Sandbox {
         let (stop, stopped) = watch::channel(false);
         let surfaces = Arc::new(Surfaces {
             scheduler: Arc::clone(&scheduler),
+            rates,
             guard,
             info: info(&facts, seed, config.seed.is_some(), &expires),
             work: Arc::new(Work::new(Arc::clone(&door), stopped.clone())),

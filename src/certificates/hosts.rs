@@ -5,8 +5,16 @@ use std::net::IpAddr;
 use rustls::pki_types::DnsName;
 
 /// What every installation serves.
-pub(super) const NAMES: [&str; 7] =
-    ["localhost", "pay.esicia.com", "pay.esicia.rw", "kpay-sandbox", "host.docker.internal", "127.0.0.1", "::1"];
+pub(super) const NAMES: [&str; 8] = [
+    "localhost",
+    "pay.esicia.com",
+    "pay.esicia.rw",
+    "esicia.rw",
+    "kpay-sandbox",
+    "host.docker.internal",
+    "127.0.0.1",
+    "::1",
+];
 
 /// Whether a host can stand in the certificate; the error says what to write instead.
 pub fn check_host(host: &str) -> Result<(), String> {

@@ -5,9 +5,9 @@
 const net = require("net");
 const tls = require("tls");
 
-const KPAY = /^pay\.esicia\.(com|rw)\.?$/i;
+const KPAY = /^(pay\.esicia\.com|(pay\.)?esicia\.rw)\.?$/i;
 // Also without a port: a proxy takes the usual one.
-const CONNECT = /^CONNECT (pay\.esicia\.(?:com|rw))\.?(?::\d+)? HTTP\//i;
+const CONNECT = /^CONNECT (pay\.esicia\.com|(?:pay\.)?esicia\.rw)\.?(?::\d+)? HTTP\//i;
 const ESTABLISHED = "HTTP/1.1 200 Connection Established\r\n\r\n";
 
 const isKpay = (name) => typeof name === "string" && KPAY.test(name);

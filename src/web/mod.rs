@@ -7,6 +7,7 @@ mod control;
 mod dashboard;
 mod home;
 mod kpay;
+mod rates;
 mod reply;
 mod roots;
 mod stream;
@@ -115,6 +116,8 @@ pub struct Surfaces {
     pub roots: Roots,
     /// What the page at `/` shows.
     pub home: home::Home,
+    /// The exchange rates.
+    pub rates: Rates,
     /// Moves a paused clock on.
     pub scheduler: Arc<Scheduler>,
     /// Who may use the control API.
@@ -142,6 +145,7 @@ pub use announced::Announced;
 pub use checkout::Redirect;
 pub use control::{Guard, Work, endpoints};
 pub use home::Home;
+pub use rates::Rates;
 pub use roots::Roots;
 
 impl Surfaces {
@@ -155,6 +159,7 @@ impl Surfaces {
         let reading = matches!(request.method, Method::GET | Method::HEAD);
         // Those that seldom answer are in boxes, so that the others' futures are small.
         match (&request.method, segments.as_slice()) {
+            (_, ["fx"]) if reading => self.rates.answer(&request.uri),
             (_, ["__sandbox", "livez" | "readyz"]) if reading => Reply::text(200, "ok\n"),
             (_, ["__sandbox", "ca.pem"]) if reading => self.roots.ca(),
             (_, ["__sandbox", "bundle.pem"]) if reading => self.roots.bundle(),

@@ -56,6 +56,7 @@ const ways = {
   "https, last dot": () => request(https, { host: "pay.esicia.com." }),
   "https, live host": () => request(https, { host: "pay.esicia.rw" }),
   "https, to an address": () => request(https, { host: "192.0.2.1", servername: "pay.esicia.com" }),
+  "https, exchange rates": () => request(https, { host: "esicia.rw", path: "/fx/?curr=USD" }),
   http: () => request(http, { host: "pay.esicia.com" }),
   http2: () => overHttp2("https://pay.esicia.com"),
   "tls(port, host)": () => over(tls.connect(443, "pay.esicia.com")),

@@ -157,7 +157,15 @@ fn the_leaf_is_short_lived_and_the_ca_is_constrained() {
         .collect();
     assert_eq!(
         names,
-        ["localhost", "pay.esicia.com", "pay.esicia.rw", "kpay-sandbox", "host.docker.internal", "shop.test"]
+        [
+            "localhost",
+            "pay.esicia.com",
+            "pay.esicia.rw",
+            "esicia.rw",
+            "kpay-sandbox",
+            "host.docker.internal",
+            "shop.test"
+        ]
     );
     assert!(critical && permitted.len() == names.len() + 3, "and the two loopback networks");
     assert_eq!(permitted.last().unwrap().base, GeneralName::RFC822Name("kpay-sandbox.invalid"), "and no e-mail");

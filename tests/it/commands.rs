@@ -219,7 +219,7 @@ async fn env_prints_what_a_shell_needs_to_meet_a_running_sandbox() {
 #[tokio::test]
 async fn hosts_lines_are_printed_written_once_and_taken_back() {
     let (_running, terminal) = paying(|_| {}).await;
-    let line = "127.0.0.1 pay.esicia.rw pay.esicia.com # kpay-sandbox\n";
+    let line = "127.0.0.1 pay.esicia.rw pay.esicia.com esicia.rw # kpay-sandbox\n";
     assert_eq!(terminal.ok(&["hosts"]).await, line);
     let file = terminal.folder.path().join("hosts");
     let own = "127.0.0.1 localhost\n10.0.0.1 pay.esicia.com";

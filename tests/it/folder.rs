@@ -174,7 +174,7 @@ fn other_ca(folder: &Path, limited: bool) {
     params.not_after = (wall_clock() + DAY * 3650).into();
     let address = |address, prefix| GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(address, prefix));
     let mut permitted_subtrees: Vec<_> =
-        ["localhost", "pay.esicia.com", "pay.esicia.rw", "kpay-sandbox", "host.docker.internal"]
+        ["localhost", "pay.esicia.com", "pay.esicia.rw", "esicia.rw", "kpay-sandbox", "host.docker.internal"]
             .map(|name| GeneralSubtree::DnsName(name.into()))
             .into();
     permitted_subtrees.push(address([127, 0, 0, 0].into(), 8));

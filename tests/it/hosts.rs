@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
 
-const LINE: &str = "127.0.0.1 pay.esicia.rw pay.esicia.com # kpay-sandbox\n";
+const LINE: &str = "127.0.0.1 pay.esicia.rw pay.esicia.com esicia.rw # kpay-sandbox\n";
 const OWN: &str = "127.0.0.1 localhost\n";
 
 fn write(folder: &Path, arguments: &str) -> (i32, String) {

@@ -137,3 +137,15 @@ fn the_merchants_variables_of_the_user_are_kept_or_the_user_is_told() {
     assert_eq!(out, "77 me mine\n");
     assert!(!said.contains("of your environment"), "{said}");
 }
+
+#[test]
+fn the_exchange_rates_that_kpays_plugins_ask_for_come_from_a_fixture() {
+    let home = tempfile::tempdir().unwrap();
+    let script = "curl --silent 'https://esicia.rw/fx/?curr=USD'; echo; curl --silent 'https://esicia.rw/fx/?curr=XXX'";
+    let (out, said) = run_with(home.path(), &[], &["--isolation", "off", "--fail-on", "refused"], script);
+    let expected = [
+        r#"{"lastmodified":"2026-01-30 10:15:04","fx":{"date":"2026-01-30","name":"USD","buy":"1,440.945000","sell":"1,470.055000","middle":"1,455.500000"}}"#,
+        r#"{"lastmodified":"2026-01-30 10:15:04","fx":null}"#,
+    ];
+    assert_eq!(out.lines().collect::<Vec<_>>(), expected, "{said}");
+}

@@ -17,7 +17,7 @@ trap 'umount "$work/disk" 2>/dev/null || true; rm -rf "$work"' EXIT
 fail() { echo "$*" >&2; exit 1; }
 write() { "$program" hosts --write --file "$1" 2>"$work/said"; }
 mkdir "$work/disk"
-line="127.0.0.1 pay.esicia.rw pay.esicia.com # kpay-sandbox"
+line="127.0.0.1 pay.esicia.rw pay.esicia.com esicia.rw # kpay-sandbox"
 
 # A disk of 16 pages, with a file of exactly one page on it: one more byte takes another page.
 mount -t tmpfs -o size=64k tmpfs "$work/disk"
