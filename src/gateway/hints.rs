@@ -50,7 +50,10 @@ impl Refused<'_> {
             ReturnCode::NotWhitelisted => self.forwarded("x-forwarded-for: "),
             ReturnCode::MissingAuthentication => waiting_client(self.call.head),
             ReturnCode::InvalidCredentials if self.account.is_none() => Some(self.account_hint()),
-            ReturnCode::MissingParameters => parameter_hint(message?),
+            ReturnCode::MissingParameters => match message {
+                Some(message) => parameter_hint(message),
+                None => encoding_hint(self.call.head),
+            },
             ReturnCode::UnknownRetailer => {
                 let id = sent(Param::Retailerid)?;
                 let mut known = self.account?.merchant.retailers.keys();
@@ -112,6 +115,14 @@ fn parameter_hint(message: &Message<'_>) -> Option<String> {
     let meant = if francs { "RWF" } else { "USD" };
     let is_wrong = currency.trim() != meant && (francs || ["usd", "us$", "$", "dollars"].contains(&&*plain(&currency)));
     is_wrong.then(|| format!("Did you mean \"{meant}\"?"))
+}
+
+/// The hint at a body that cannot be read because it is compressed.
+fn encoding_hint(head: &[u8]) -> Option<String> {
+    let head = String::from_utf8_lossy(head);
+    let encoding = head.lines().find_map(|line| line.strip_prefix("content-encoding: "))?.trim();
+    let is_compressed = !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity");
+    is_compressed.then(|| format!("Its Content-Encoding is {}: send it without one", excerpt(encoding)))
 }
 
 impl Refusal {

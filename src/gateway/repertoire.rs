@@ -98,6 +98,19 @@ impl Repertoire {
         self.known.iter().find(named).map(|known| &known.scenario)
     }
 
+    /// Returns what to say of a name that is no scenario of a merchant, and what to write instead.
+    pub fn unknown(&self, name: &str, merchant: Option<&str>) -> (String, String) {
+        let names: Vec<&str> = self.of(merchant).map(|known| &*known.scenario.name).collect();
+        let short: String = name.chars().take(64).collect();
+        let distance = |known: &&&str| strsim::damerau_levenshtein(known, &short.to_ascii_lowercase());
+        let near = names.iter().filter(|known| distance(known) <= 2).min_by_key(distance);
+        let instead = match near {
+            Some(near) => format!("Did you mean \"{near}\"?"),
+            None => format!("Write one of {}", names.join(", ")),
+        };
+        (format!("unknown scenario \"{}\"", excerpt(name)), instead)
+    }
+
     /// All of them, those that go first first.
     pub fn all(&self) -> impl Iterator<Item = &Known> {
         self.known.iter()

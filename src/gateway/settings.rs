@@ -39,8 +39,8 @@ impl Settings {
             return Some("there is no scenario 'approve': payments for which nothing else chooses one need it".into());
         }
         if let Some(name) = self.scenario.as_deref().filter(|name| missing(name, None)) {
-            let names: Vec<&str> = self.repertoire.of(None).map(|known| &*known.scenario.name).collect();
-            return Some(format!("--scenario: there is no '{name}': write one of {}", names.join(", ")));
+            let (unknown, instead) = self.repertoire.unknown(name, None);
+            return Some(format!("--scenario: {unknown}. {instead}"));
         }
         let mut merchants = self.rules.accounts.iter().map(|account| &account.merchant);
         let wrong = merchants.find(|merchant| merchant.scenario.as_deref().is_some_and(|name| missing(name, None)))?;

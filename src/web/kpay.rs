@@ -16,7 +16,6 @@ use crate::gateway::Gateway;
 use crate::gateway::call::{self, Call, Credentials};
 use crate::gateway::masking;
 use crate::gateway::scenario::{Fault, ResetPoint};
-use crate::gateway::values::excerpt;
 
 /// The header that tells a developer why; KPay's own body is not touched.
 const REASON: &str = "X-KPay-Sandbox-Reason";
@@ -119,8 +118,8 @@ fn unknown_scenario(gateway: &Gateway, name: &str, merchant: Option<&str>) -> Op
     if gateway.repertoire().get(name, merchant).is_some() {
         return None;
     }
-    let names: Vec<&str> = gateway.repertoire().of(merchant).map(|known| &*known.scenario.name).collect();
-    Some(format!("{SCENARIO}: there is no scenario '{}': write one of {}", excerpt(name), names.join(", ")))
+    let (unknown, instead) = gateway.repertoire().unknown(name, merchant);
+    Some(format!("{SCENARIO}: {unknown}. {instead}"))
 }
 
 /// The answer as a script has it arrive.

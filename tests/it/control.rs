@@ -396,7 +396,8 @@ async fn wrong_input_is_answered_with_what_was_wrong_and_what_to_write() {
         ("PUT", "scenarios/Own", "{}", 400, "small letters"),
         ("PUT", "scenarios/own", r#"{"name":"other"}"#, 400, "not the 'own'"),
         ("PUT", "scenarios/own", r#"{"steps":[{"do":"pay"}]}"#, 400, "steps[0].do"),
-        ("POST", "next", r#"{"scenario":"none"}"#, 404, "'none'"),
+        ("POST", "next", r#"{"scenario":"none"}"#, 404, "or PUT one of your own"),
+        ("POST", "next", r#"{"scenario":"Declin"}"#, 404, r#"Did you mean \"decline\"?"#),
         ("POST", "next", r#"{"scenario":"decline","times":0}"#, 400, "times"),
         ("GET", "events?after=x", "", 400, "'x'"),
     ] {

@@ -145,7 +145,9 @@ async fn an_unknown_scenario_of_a_header_is_recorded() {
     let answer = running.raw(&post("/", &body, "X-KPay-Sandbox-Scenario: declin\r\n")).await;
     assert_eq!(status(&answer), 400);
     let lines = astray(&running);
-    assert!(lines.len() == 1 && lines[0].contains("'declin'"), "{lines:?}");
+    assert!(lines.len() == 1 && lines[0].contains(r#""declin". Did you mean "decline"?"#), "{lines:?}");
+    let answer = running.raw(&post("/", &body, "X-KPay-Sandbox-Scenario: nothing-like-it\r\n")).await;
+    assert!(answer.contains("Write one of") && answer.contains("approve, "), "{answer}");
 }
 
 #[tokio::test]

@@ -128,11 +128,11 @@ async fn a_slow_answer_leaves_when_the_clock_says_so() {
 }
 
 #[tokio::test]
-async fn a_scenario_that_is_none_is_a_problem_that_names_those_there_are() {
+async fn an_unknown_scenario_is_a_problem_that_names_the_nearest_one() {
     let running = Running::start().await;
     let answer = running.raw(&request("declined", &good_pay())).await;
     assert_eq!(status(&answer), 400);
-    assert!(answer.contains("'declined'") && answer.contains("decline, "), "{answer}");
+    assert!(answer.contains(r#"unknown scenario "declined". Did you mean "decline"?"#), "{answer}");
     let (payments, entries) = running.sandbox.read(|gateway| (gateway.ledger().len(), gateway.journal().last()));
     assert_eq!((payments, entries), (0, 1), "nothing is paid, and the refusal is recorded");
 }

@@ -150,6 +150,20 @@ fn a_body_that_cannot_be_read_is_told_why() {
 }
 
 #[test]
+fn a_body_with_a_content_encoding_is_told_to_have_none() {
+    let mut core = Core::new("documented");
+    let encoded = |head: &'static [u8]| move |call: &mut kpay_sandbox::gateway::call::Call<'_>| call.head = head;
+    let reason =
+        core.call_with(encoded(b"POST /\ncontent-encoding: br\n"), b"\x8b\x01\x80{}\x03").refusal.unwrap().reason;
+    assert!(
+        reason.contains("not UTF-8") && reason.contains("Its Content-Encoding is br: send it without one"),
+        "{reason}"
+    );
+    let plain = core.call_with(encoded(b"POST /\ncontent-encoding: identity\n"), b"x").refusal.unwrap().reason;
+    assert!(!plain.contains("Content-Encoding"), "{plain}");
+}
+
+#[test]
 fn no_excerpt_shows_a_secret() {
     for body in [
         r#"{"action":"pay","password":"hunter2" "x":1}"#,

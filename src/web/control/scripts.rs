@@ -46,10 +46,10 @@ pub(super) fn one(surfaces: &Surfaces, request: &Request, name: &str) -> Outcome
 
 fn named(gateway: &Gateway, name: &str, merchant: Option<&str>) -> Result<Arc<Scenario>, Problem> {
     gateway.repertoire().get(name, merchant).map(Arc::clone).ok_or_else(|| {
-        let names: Vec<&str> = gateway.repertoire().of(merchant).map(|known| &*known.scenario.name).collect();
+        let (unknown, instead) = gateway.repertoire().unknown(name, merchant);
         Problem::not_found(
-            format!("there is no scenario '{}'", excerpt(name)),
-            format!("write one of {}, or PUT one of your own", names.join(", ")),
+            unknown,
+            format!("{instead}{}", if instead.ends_with('?') { "" } else { ", or PUT one of your own" }),
         )
     })
 }

@@ -99,9 +99,9 @@ fn right(gateway: &Gateway, call: &CallRecord, url: &str) -> String {
     match refusal.code {
         ReturnCode::NonHttps => format!("POST {url}/"),
         ReturnCode::MissingAuthentication | ReturnCode::InvalidCredentials => {
-            format!("curl --user {username}:PASSWORD …   the password stands in merchants.json")
+            format!("curl --user {username}:PASSWORD …   with the password of merchants.json")
         }
-        ReturnCode::InvalidApiKey => "Kpay-Key: KEY   it stands in merchants.json".into(),
+        ReturnCode::InvalidApiKey => "Kpay-Key: KEY   with the key of merchants.json".into(),
         ReturnCode::InvalidRemoteUser => format!("{{\"username\": \"{username}\", \"api_access\": true}}"),
         ReturnCode::NotWhitelisted => format!("\"whitelist\": [\"{}\"]", call.peer),
         ReturnCode::MissingParameters => view::SAMPLE_PAYMENT.into(),
