@@ -44,7 +44,7 @@ fn complaint_of_text(text: &str, error: Option<&serde_json::Error>) -> String {
             return "the body begins with a single quote, which a Windows shell does not take away. Put the JSON into a file and send that: curl --data @payment.json".into();
         }
         Some(b'{') if text[1..].trim_start().starts_with('\'') => {
-            return "names and texts stand in single quotes. JSON takes double quotes only: use json.dumps, json_encode or JSON.stringify".into();
+            return "names and texts are in single quotes. JSON takes double quotes only: use json.dumps, json_encode or JSON.stringify".into();
         }
         Some(b'{') if text[1..].trim_start().starts_with(|c: char| c.is_ascii_alphabetic()) => {
             return "the quotes around the names are missing; a Windows shell takes them away. Put the JSON into a file and send that: curl --data @payment.json".into();
@@ -59,7 +59,7 @@ fn complaint_of_text(text: &str, error: Option<&serde_json::Error>) -> String {
         return "the body is a multipart form. Send the JSON itself as the body".into();
     }
     if let Some(start) = object_start(text) {
-        return format!("Before the JSON stands {}. Send nothing but the JSON", quoted(&text[..start]));
+        return format!("the body has {} before the JSON. Send nothing but the JSON", quoted(&text[..start]));
     }
     if text.contains('=') && !inside.starts_with('<') {
         return "the body is a form, not JSON: send the JSON itself as the body".into();
@@ -85,7 +85,7 @@ fn broken_object(text: &str, first: Option<&serde_json::Error>) -> String {
                 let why = first.map_or(String::new(), |error| format!(": {error}"));
                 return format!("the body is not usable JSON{why}");
             }
-            return format!("Behind the JSON stands {}. Send nothing but the JSON", quoted(behind));
+            return format!("the body has {} behind the JSON. Send nothing but the JSON", quoted(behind));
         }
         Some(Err(error)) => error,
         None => return "the body is not usable JSON".into(),
