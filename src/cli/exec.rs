@@ -189,7 +189,7 @@ async fn around(exec: Exec) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(1, &format!("signals cannot be listened to: {error}")),
     };
-    let (own, listeners) = exec.isolation.take_address(exec.intercept).unzip();
+    let (own, listeners) = exec.isolation.take_address(&exec.config, exec.intercept).unzip();
     let started = tokio::select! {
         started = Sandbox::start_with(exec.config.clone(), listeners.unwrap_or_default()) => started,
         // The start may wait for a file on a thread that nothing else ends.

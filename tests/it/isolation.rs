@@ -175,6 +175,9 @@ fn a_machine_that_forbids_private_views_is_told_of() {
     assert!(said.contains("isolation: none, because") && said.contains("They reach the real KPay"), "{said}");
     let (code, said) = unprivileged(&["--isolation", "require"], &["true"]);
     assert!(code == 2 && said.contains("--isolation require: this user may not make"), "{code} {said}");
+    fs::write(home.path().join("roots.pem"), "").unwrap();
+    let (_, said) = unprivileged(&["--trust-file", "roots.pem"], &["true"]);
+    assert!(said.contains("--trust-file roots.pem has no effect"), "{said}");
     let (_, said) = unprivileged(&["--isolation", "off"], &["true"]);
     assert!(!said.contains("isolation:"), "{said}");
 }

@@ -1,11 +1,12 @@
 //! How `exec` keeps its command from the real KPay, beyond its environment: a private view of the machine, on Linux, in which
 //! KPay's hosts lead to an address of this `exec`.
 
+#[cfg(target_os = "linux")]
 mod files;
 mod view;
 
 use std::io::{self, ErrorKind};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio::net::TcpListener;
 
 pub(super) use view::{View, enter};
 
+use crate::config::Config;
 use crate::server;
 
 /// When the command gets a private view of the machine.
@@ -58,9 +60,9 @@ impl Wanted {
     }
 
     /// Takes the address for the private view, if one is wanted, and listens on it.
-    pub(super) fn take_address(&self, intercept: bool) -> Option<(OwnAddress, Vec<TcpListener>)> {
+    pub(super) fn take_address(&self, config: &Config, intercept: bool) -> Option<(OwnAddress, Vec<TcpListener>)> {
         let is_wanted = intercept && self.isolation != Isolation::Off && cfg!(target_os = "linux");
-        is_wanted.then(OwnAddress::take)
+        is_wanted.then(|| OwnAddress::take(&config.listen))
     }
 
     /// Finds the way for a command. An error is the reason why it must not run.
@@ -82,7 +84,11 @@ impl Wanted {
     /// Returns what is to be said of a way before the command starts.
     pub(super) fn warning(&self, way: &Way) -> Option<String> {
         let is_short = matches!(way, Way::Environment(_)) && self.isolation == Isolation::Auto;
-        is_short.then(|| way.told())
+        let mut warning = is_short.then(|| way.told())?;
+        if let Some(file) = self.trust_file.first() {
+            warning += &format!(". --trust-file {} has no effect", file.display());
+        }
+        Some(warning)
     }
 }
 
@@ -108,16 +114,20 @@ pub(super) struct OwnAddress {
 }
 
 impl OwnAddress {
-    /// Takes an address that nobody listens on, and listens at its ports 443 and 80 where this user may.
-    pub(super) fn take() -> (OwnAddress, Vec<TcpListener>) {
+    /// Takes an address that nobody listens on, and listens at its ports 443 and 80 where this user may. The sandbox is going
+    /// to listen at `others`, perhaps at one of the ports of all addresses.
+    pub(super) fn take(others: &[SocketAddr]) -> (OwnAddress, Vec<TcpListener>) {
+        let is_taken = |port| others.contains(&(Ipv4Addr::UNSPECIFIED, port).into());
+        let listen =
+            |address, port| if is_taken(port) { Ok(None) } else { server::bind((address, port).into()).map(Some) };
         let mut refused = None;
         for _ in 0..TRIES {
             let address = Ipv4Addr::new(127, 64 | (rand::random::<u8>() >> 2), rand::random(), rand::random());
-            match server::bind((address, 443).into()) {
-                Ok(listener) => {
-                    let plain = server::bind((address, 80).into()).ok();
-                    let own = OwnAddress { address, problem: None, plain: plain.is_some() };
-                    return (own, std::iter::once(listener).chain(plain).collect());
+            match listen(address, 443) {
+                Ok(secure) => {
+                    let plain = listen(address, 80);
+                    let own = OwnAddress { address, problem: None, plain: plain.is_ok() };
+                    return (own, secure.into_iter().chain(plain.ok().flatten()).collect());
                 }
                 Err(error) => refused = Some((address, error)),
             }
@@ -166,7 +176,7 @@ impl Way {
 
     /// Finds the way of an `exec` of this user.
     pub(super) async fn of_this_user() -> Way {
-        let (own, _listeners) = OwnAddress::take();
+        let (own, _listeners) = OwnAddress::take(&[]);
         Way::find(own, None, Vec::new()).await
     }
 
@@ -246,4 +256,17 @@ pub(super) fn asked_for() -> Option<ExitCode> {
         return Some(ExitCode::FAILURE);
     }
     Some(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sandbox_that_listens_at_the_ports_of_all_addresses_needs_no_more() {
+        let others = ["127.0.0.1:8443", "0.0.0.0:443", "0.0.0.0:80"].map(|other| other.parse().unwrap());
+        let (own, listeners) = OwnAddress::take(&others);
+        assert!(own.problem.is_none() && own.plain && listeners.is_empty(), "{own:?}");
+        assert!(own.address.is_loopback() && own.address.octets()[1] >= 64, "{own:?}");
+    }
 }
