@@ -20,9 +20,7 @@ pub(crate) fn kept(core: &Core) -> Vec<(&'static str, String)> {
     }
     for transaction in core.gateway.ledger().iter() {
         write!(payments, "{}", view::transaction(transaction)).unwrap();
-        for (name, value) in transaction.order.record.iter() {
-            writeln!(payments, "{name}: {value}").unwrap();
-        }
+        write!(payments, "{}", view::sent(transaction)).unwrap();
     }
     let state = core.saved();
     vec![("journal", whole), ("log", log), ("payments", payments), ("state", state)]
