@@ -1,6 +1,7 @@
 //! The bundle: the system's trusted root certificates and the CA, for tools whose setting replaces the former.
 
 use std::path::Path;
+use std::time::UNIX_EPOCH;
 
 use rustls::pki_types::CertificateDer;
 
@@ -19,11 +20,15 @@ const SYSTEM_FILES: [&str; 6] = [
     "/usr/local/etc/ssl/cert.pem",
 ];
 
+/// The system's file of trusted root certificates, where it has one.
+fn system_file() -> Option<&'static Path> {
+    let own_stores = cfg!(any(windows, target_os = "macos"));
+    SYSTEM_FILES.into_iter().map(Path::new).find(|file| !own_stores && file.is_file())
+}
+
 /// Returns the system's trusted root certificates, in an order that is always the same.
 fn system_roots() -> Vec<CertificateDer<'static>> {
-    let own_stores = cfg!(any(windows, target_os = "macos"));
-    let file = SYSTEM_FILES.iter().map(Path::new).find(|file| !own_stores && file.is_file());
-    let mut roots = match file {
+    let mut roots = match system_file() {
         Some(file) => rustls_native_certs::load_certs_from_paths(Some(file), None).certs,
         None => rustls_native_certs::load_native_certs().certs,
     };
@@ -34,38 +39,70 @@ fn system_roots() -> Vec<CertificateDer<'static>> {
     roots
 }
 
+/// Returns the first line of a bundle made now whose certificates take so many bytes: it tells the state of the system's
+/// file. Reading all of its certificates would take half of a start.
+fn stamp(certificates: usize) -> Option<String> {
+    let file = system_file()?;
+    let metadata = file.metadata().ok()?;
+    let modified = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(format!(
+        "# made by kpay-sandbox from {} ({} bytes, {} ns): {certificates} bytes\n",
+        file.display(),
+        metadata.len(),
+        modified.as_nanos()
+    ))
+}
+
 /// What the bundle of a folder should hold.
 pub(super) struct Bundle {
-    text: String,
+    certificates: String,
     has_roots: bool,
 }
 
 impl Bundle {
     /// Returns the bundle for a CA, with the system's roots as they are now.
-    pub(super) fn of(ca: &CertificateDer<'_>) -> Bundle {
+    fn of(ca: &CertificateDer<'_>) -> Bundle {
         let roots = system_roots();
-        let text = roots.iter().chain([ca]).map(|root| pem("CERTIFICATE", root)).collect();
-        Bundle { text, has_roots: !roots.is_empty() }
+        let certificates = roots.iter().chain([ca]).map(|root| pem("CERTIFICATE", root)).collect();
+        Bundle { certificates, has_roots: !roots.is_empty() }
     }
 }
 
+/// Parts a bundle into its first line, if that is a stamp, and its certificates.
+fn parts(bundle: &[u8]) -> (&[u8], &[u8]) {
+    let line = bundle.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    bundle.split_at(if bundle.starts_with(b"#") { line } else { 0 })
+}
+
 impl Folder<'_> {
-    /// Returns true if the folder's bundle needs no change.
-    pub(super) fn is_bundled(&self, bundle: &Bundle) -> Result<bool, CertificateError> {
-        match read(&self.file("bundle.pem")) {
-            // Roots that are there are not given up for none, such as in a container with the folder of its host.
-            Ok(Some(found)) if !bundle.has_roots => Ok(String::from_utf8_lossy(&found).contains(&bundle.text)),
-            Ok(Some(found)) => Ok(found == bundle.text.as_bytes()),
+    /// Returns what the folder's bundle should be, if it is not that.
+    pub(super) fn outdated_bundle(&self, ca: &CertificateDer<'_>) -> Result<Option<Bundle>, CertificateError> {
+        let found = match read(&self.file("bundle.pem")) {
+            Ok(found) => found.unwrap_or_default(),
             // One that cannot be read is written anew, and the error then says why not.
-            Ok(None) | Err(CertificateError::Io { .. }) => Ok(false),
-            Err(error) => Err(error),
+            Err(CertificateError::Io { .. }) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let (line, certificates) = parts(&found);
+        let is_stamped = stamp(certificates.len()).is_some_and(|stamp| stamp.as_bytes() == line);
+        if is_stamped && certificates.ends_with(pem("CERTIFICATE", ca).as_bytes()) {
+            return Ok(None);
         }
+        let bundle = Bundle::of(ca);
+        let fits = if bundle.has_roots {
+            certificates == bundle.certificates.as_bytes()
+        } else {
+            // Roots that are there are not given up for none, such as in a container with the folder of its host.
+            String::from_utf8_lossy(certificates).contains(&bundle.certificates)
+        };
+        Ok((!fits).then_some(bundle))
     }
 
     /// Writes the bundle. Returns what the user must know of it.
     pub(super) fn write_bundle(&self, bundle: &Bundle) -> Result<Option<String>, CertificateError> {
         let file = self.file("bundle.pem");
-        write(&file, bundle.text.as_bytes(), 0o644)?;
+        let text = stamp(bundle.certificates.len()).unwrap_or_default() + &bundle.certificates;
+        write(&file, text.as_bytes(), 0o644)?;
         let notice = format!("{} holds this CA only: the system's roots cannot be read", file.display());
         Ok((!bundle.has_roots).then_some(notice))
     }

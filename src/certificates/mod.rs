@@ -20,7 +20,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use bundle::Bundle;
 pub(crate) use files::{pem, read};
 use files::{tighten, write};
 pub(crate) use issue::is_ours;
@@ -76,8 +75,7 @@ pub fn open(folder: &Path, hosts: &[String], now: SystemTime) -> Result<Certific
     // The usual case takes no lock and writes nothing, so the folder may be read-only.
     let mut found = match folder.look()? {
         Stored::Good(mut found) => {
-            let bundle = Bundle::of(&found.ca);
-            if !folder.is_bundled(&bundle)? {
+            if let Some(bundle) = folder.outdated_bundle(&found.ca)? {
                 match folder.locked(|| folder.write_bundle(&bundle)) {
                     Ok(notice) => found.notices.extend(notice),
                     Err(error) => found.notices.push(format!("the bundle of roots is missing or out of date: {error}")),
@@ -339,8 +337,7 @@ impl Folder<'_> {
         write(&self.file("server-names.pem"), pem("CERTIFICATE", &names_only).as_bytes(), 0o644)?;
         let mut found = self.certificates(ca, vec![all], vec![names_only], key);
         found.notices.push(notice);
-        let bundle = Bundle::of(&found.ca);
-        if !self.is_bundled(&bundle)? {
+        if let Some(bundle) = self.outdated_bundle(&found.ca)? {
             found.notices.extend(self.write_bundle(&bundle)?);
         }
         Ok(found)
