@@ -62,6 +62,8 @@ fn the_scenarios_are_those_of_the_fixtures() {
     let names: BTreeSet<String> = scenarios.iter().map(|scenario| scenario.name.to_string()).collect();
     assert_eq!(first_cells("Outcomes").into_iter().collect::<BTreeSet<_>>(), names);
     let readme = readme();
+    let followed = scenarios.iter().filter(|scenario| scenario.chain.is_empty()).count();
+    assert!(readme.contains(&format!("scenarios 0 of {followed},")), "the report of exec covers {followed} scenarios");
     for scenario in scenarios {
         let row = readme.lines().find(|line| line.starts_with(&format!("| `{}` |", scenario.name))).unwrap();
         assert!(row.contains(&*scenario.description), "{row}");
