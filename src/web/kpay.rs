@@ -46,8 +46,11 @@ pub(super) fn is_call(request: &Request) -> bool {
 pub(super) async fn answer(surfaces: &Surfaces, request: &Request) -> Reply {
     let known = Headers::read(&request.headers);
     if known.may_be_foreign
-        && let Some(problem) = surfaces.guard.foreign_sender(&request.headers)
+        && let Some(mut problem) = surfaces.guard.foreign_sender(&request.headers)
     {
+        if is_browsers(&request.headers) {
+            problem += ". Call KPay from your server: a page would show the password to everybody";
+        }
         let reply = Reply::problem(403, &problem);
         surfaces.request_refused(request, problem);
         return reply;

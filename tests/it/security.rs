@@ -90,6 +90,7 @@ async fn no_web_page_can_make_a_browser_pay() {
     ] {
         let answer = pay(foreign.clone()).await;
         assert_eq!(status(&answer), 403, "{foreign}: {answer}");
+        assert!(answer.contains("Call KPay from your server"), "{answer}");
         assert!(header(&answer, "www-authenticate").is_none(), "{answer}");
     }
     assert_eq!(running.sandbox.read(|gateway| gateway.ledger().iter().count()), 0, "nobody paid");
