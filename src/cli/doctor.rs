@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
-use super::isolation::Way;
+use super::isolation::{self, Way};
 use super::{fail, hosts, remote};
 use crate::certificates;
 use crate::clock::wall_clock;
@@ -76,10 +76,10 @@ pub(super) fn run(doctor: &Doctor) -> ExitCode {
     }
     findings.push(hosts_file(doctor));
     findings.extend(proxies(found.port));
-    findings.push(match runtime.block_on(Way::of_this_user()) {
-        way @ Way::Full { .. } => Good(way.told()),
-        way => Skipped(way.told()),
-    });
+    // Inside of an exec, that tells; elsewhere it is what an exec of this user would have.
+    let isolation = std::env::var(isolation::VARIABLE);
+    let isolation = isolation.unwrap_or_else(|_| runtime.block_on(Way::of_this_user()).told());
+    findings.push(if isolation.starts_with("isolation: full") { Good(isolation) } else { Skipped(isolation) });
     let mut text = String::new();
     for finding in &findings {
         text += &match finding {

@@ -90,8 +90,7 @@ impl Exec {
             return Voice { log: None, payers: None };
         }
         sandbox.facts().notices.iter().for_each(|notice| say(notice));
-        let base = format!("http://{}", address_of(sandbox.facts().addresses[0]));
-        say(&format!("dashboard {base}/__sandbox/"));
+        let base = base_of(sandbox);
         let door = sandbox.door();
         let log = self.logs.then(|| Writing::start(Arc::clone(door), self.config.log, std::io::stderr()));
         Voice { log, payers: Some(tokio::spawn(payers::tell(Arc::clone(door), base))) }
@@ -219,9 +218,11 @@ async fn around(exec: Exec) -> ExitCode {
         Ok(way) => way,
         Err(why) => return fail(2, &why),
     };
-    exec.notify(exec.isolation.warning(&way));
+    exec.notify([format!("dashboard {}/__sandbox/; {}", base_of(&sandbox), exec.isolation.told(&way))]);
     let child = child::command(&exec.command, way.view()).and_then(|mut command| {
         command.envs(variables.iter().map(|(name, value)| (name, value)));
+        // A doctor that the command calls tells of this run.
+        command.env(isolation::VARIABLE, way.told());
         tokio::process::Command::from(command).kill_on_drop(true).spawn()
     });
     let mut child = match child {
@@ -237,6 +238,11 @@ async fn around(exec: Exec) -> ExitCode {
         Ok(status) => exec.conclude(&report, status, &way, rest),
         Err(error) => fail(1, &format!("the command cannot be waited for: {error}")),
     }
+}
+
+/// The sandbox's address on this machine.
+fn base_of(sandbox: &Sandbox) -> String {
+    format!("http://{}", address_of(sandbox.facts().addresses[0]))
 }
 
 /// What is said while the command runs.

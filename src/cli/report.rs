@@ -87,7 +87,7 @@ impl Report {
 
     /// Returns the sentence about a run without a request.
     pub(super) fn unreached(&self) -> Option<String> {
-        if self.run.requests() > 0 {
+        if self.run.is_reached() {
             return None;
         }
         let failed = self.run.causes().iter().find(|cause| cause.finding == Finding::Connection);

@@ -269,7 +269,7 @@ pub struct Journal {
     /// Counts restored states: a number means another entry in each.
     world: u64,
     /// The record of the whole run, for whoever reports it.
-    run: Option<Box<Run>>,
+    pub(super) run: Option<Box<Run>>,
 }
 
 /// How many bytes the journal may hold; the oldest entries go first.
@@ -327,16 +327,6 @@ impl Journal {
     pub(super) fn become_next_world_of(&mut self, other: &mut Journal) {
         self.world = other.world + 1;
         self.run = other.run.take();
-    }
-
-    /// Records the whole run from now on, over all resets and restored states.
-    pub(super) fn record_run(&mut self) {
-        self.run.get_or_insert_default();
-    }
-
-    /// Takes the record of the run out.
-    pub(super) fn take_run(&mut self) -> Option<Box<Run>> {
-        self.run.take()
     }
 
     /// The number of states that were restored before this one.

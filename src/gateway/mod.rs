@@ -221,12 +221,19 @@ impl Gateway {
 
     /// Records the whole run from now on, for a report: a reset does not empty it.
     pub fn record_run(&mut self) {
-        self.journal.record_run();
+        self.journal.run.get_or_insert_default();
+    }
+
+    /// Takes note of a visit of the home page, for a report: it is no request to KPay, and yet it came here.
+    pub fn visit(&mut self) {
+        if let Some(run) = &mut self.journal.run {
+            run.visit();
+        }
     }
 
     /// Takes the record of the run out, which ends it.
     pub fn take_run(&mut self) -> Option<Box<Run>> {
-        self.journal.take_run()
+        self.journal.run.take()
     }
 
     /// Forgets everything, what was added at run time too; deliveries still under way belong to a world that is

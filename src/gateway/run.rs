@@ -34,6 +34,8 @@ pub struct Run {
     /// What was covered.
     covered: Tally,
     requests: u64,
+    /// The home page was visited.
+    is_visited: bool,
     postbacks: u64,
     /// Requests that named the live host.
     live: u64,
@@ -101,6 +103,16 @@ impl Run {
     /// Returns the number of requests to KPay.
     pub fn requests(&self) -> u64 {
         self.requests
+    }
+
+    /// Returns true if something reached the sandbox: a request, or a visit of its home page.
+    pub fn is_reached(&self) -> bool {
+        self.requests > 0 || self.is_visited
+    }
+
+    /// Takes note of a visit of the home page.
+    pub(super) fn visit(&mut self) {
+        self.is_visited = true;
     }
 
     /// Returns the number of postbacks that left.
@@ -264,8 +276,13 @@ fn without_ids(text: &str, ids: &[&str]) -> String {
     for id in ids.iter().filter(|id| !id.is_empty()) {
         text = text.replace(&format!("'{}'", excerpt(id)), "…");
     }
-    let has_number = |word: &str| word.bytes().filter(u8::is_ascii_digit).count() >= 6;
-    let is_id = |word: &str| has_number(word) || ids.contains(&word.trim_matches(|c: char| ",.:;'\"".contains(c)));
+    let is_id = |word: &str| {
+        let word = word.trim_matches(|c: char| ",.:;'\"".contains(c));
+        // An address has numbers too, and another one is another cause.
+        let is_address = word.contains(['.', ':', '/']);
+        let has_number = word.bytes().filter(u8::is_ascii_digit).count() >= 6;
+        (has_number && !is_address) || ids.contains(&word)
+    };
     let words = text.split(' ').map(|word| if is_id(word) { "…" } else { word });
     words.collect::<Vec<_>>().join(" ")
 }

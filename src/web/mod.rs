@@ -152,7 +152,11 @@ impl Surfaces {
     /// Answers a request.
     pub async fn answer(&self, request: &Request) -> Reply {
         if matches!(request.path().trim_matches('/'), "" | "api") {
-            return if kpay::is_call(request) { kpay::answer(self, request).await } else { self.home.page(request) };
+            if kpay::is_call(request) {
+                return kpay::answer(self, request).await;
+            }
+            self.door.apply(|gateway, _| gateway.visit());
+            return self.home.page(request);
         }
         let path = request.path().strip_suffix('/').unwrap_or(request.path());
         let segments: Vec<&str> = path.split('/').skip(1).collect();

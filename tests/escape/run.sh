@@ -80,7 +80,7 @@ for way in root user forbidden; do
     : >"$results.log"
     [ $way != user ] || chown -R 65534:65534 "$work/home-$way" "$results" "$results.log"
     "$way" env -i PATH="$PATH" LANG=C.UTF-8 HOME="$home" GODEBUG=netdns=go "${settings[@]}" \
-      "$work/kpay-sandbox" exec --report -- bash "$work/clients.sh" "$work" "$results" >"$results.out" 2>&1 || true
+      "$work/kpay-sandbox" exec -- bash "$work/clients.sh" "$work" "$results" >"$results.out" 2>&1 || true
   done
 done
 exec 9>&-

@@ -120,6 +120,8 @@ fn a_doctor_inside_of_exec_looks_at_its_sandbox() {
     assert!(out.contains(&format!(" runs at {control}\n")), "{out} {said}");
     assert!(out.contains("kpay-sandbox/certs: the CA and its certificate are good"), "{out}");
     assert!(out.contains("curl trusts the CA") && out.contains("HTTPS_PROXY leads to the sandbox"), "{out}");
+    let (_, out, _) = run(home.path(), &["--isolation", "off"], &["sh", "-c", &script]);
+    assert!(out.contains("\n-      isolation: none, because --isolation off asks for it"), "{out}");
 }
 
 #[test]
@@ -233,6 +235,10 @@ fn a_run_that_no_request_reached_is_told_and_can_fail() {
     let distrusting = format!("env -u CURL_CA_BUNDLE -u SSL_CERT_FILE {} --cacert /dev/null", CALL);
     let (code, _, said) = run(home.path(), &["--fail-on", "unreached"], &["sh", "-c", &format!("{distrusting}; true")]);
     assert!(code == 5 && said.contains("no request reached the sandbox, but a connection of 127.0.0.1: TLS"), "{said}");
+    // The home page is no request to KPay, and yet it is the sandbox's.
+    let visit = ["curl", "--silent", "https://pay.esicia.com/"];
+    let (code, out, said) = run(home.path(), &["--fail-on", "unreached"], &visit);
+    assert!(code == 0 && out.starts_with("kpay-sandbox ") && !said.contains("no request"), "{said}");
     let (_, _, said) = run(home.path(), &["--intercept=false"], &["true"]);
     assert!(said.contains("takes the address from KPAY_URL"), "{said}");
 }

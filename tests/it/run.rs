@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kpay_sandbox::gateway::call::Credentials;
+use kpay_sandbox::gateway::postback::Failure;
 use kpay_sandbox::gateway::run::{Cause, Finding, Run};
 use serde_json::json;
 
@@ -54,6 +55,25 @@ fn equal_causes_are_counted_together_and_named_by_their_first() {
     assert_eq!((unusable.count, &*unusable.examples), (5, &["pay A", "pay B", "pay C"].map(Into::into)[..]));
     assert!(used.count == 2 && used.text.contains("refid 'E' was used before"), "{used:?}");
     assert_eq!((method.count, method.kept, run.cases().len()), (1, 1, 10));
+}
+
+#[test]
+fn postbacks_to_different_addresses_have_different_causes() {
+    let run = recorded(|core| {
+        for (refid, port) in [("A", "35493"), ("B", "35494"), ("C", "35494")] {
+            core.pay(|body| {
+                (body["refid"], body["returl"]) = (json!(refid), json!(format!("http://127.0.0.2:{port}/")));
+            });
+        }
+        core.advance_with(Duration::from_secs(2), |postback| {
+            let origin = postback.target.trim_end_matches('/').to_owned();
+            let mut delivery = acknowledge(postback);
+            delivery.outcome = Err(Failure::Unreachable(format!("connection refused by {origin}: is it running?")));
+            delivery
+        });
+    });
+    let counts: Vec<u64> = run.causes().iter().map(|cause| cause.count).collect();
+    assert_eq!(counts, [1, 2]);
 }
 
 #[test]

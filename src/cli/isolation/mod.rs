@@ -81,16 +81,27 @@ impl Wanted {
         }
     }
 
-    /// Returns what is to be said of a way before the command starts.
-    pub(super) fn warning(&self, way: &Way) -> Option<String> {
-        let is_short = matches!(way, Way::Environment(_)) && self.isolation == Isolation::Auto;
-        let mut warning = is_short.then(|| way.told())?;
-        if let Some(file) = self.trust_file.first() {
-            warning += &format!(". --trust-file {} has no effect", file.display());
+    /// Says before the command starts what a way does not cover; all of it where the user may expect more.
+    pub(super) fn told(&self, way: &Way) -> String {
+        match way {
+            Way::Environment(_) if self.isolation == Isolation::Auto => {
+                let file =
+                    self.trust_file.first().map(|file| format!(". --trust-file {} has no effect", file.display()));
+                way.told() + &file.unwrap_or_default()
+            }
+            Way::Full { .. } => format!("isolation: full. {UNCOVERED}"),
+            Way::Closed(..) => format!("isolation: closed. {UNCOVERED}"),
+            Way::Environment(_) => "isolation: none. Clients that ignore HTTPS_PROXY reach the real KPay".to_owned(),
+            Way::NotIntercepted => "isolation: none. Requests to KPay's hosts reach the real KPay".to_owned(),
         }
-        Some(warning)
     }
 }
+
+/// The variable that tells a command how it is kept from the real KPay.
+pub(super) const VARIABLE: &str = "KPAY_SANDBOX_ISOLATION";
+/// What no private view covers.
+const UNCOVERED: &str =
+    "Not covered: containers, programs that ran before, DNS over HTTPS, proxies that the client names itself";
 
 /// What the program is called with to try a private view; no user writes it.
 const TRY: &str = "__exec-view";
@@ -190,16 +201,14 @@ impl Way {
 
     /// Says which way this is and what it does not cover.
     pub(super) fn told(&self) -> String {
-        let uncovered =
-            "Not covered: containers, programs that ran before, DNS over HTTPS, proxies that the client names itself";
         match self {
             Way::Full { view, plain } => {
                 let address = view.address;
                 let plain = if *plain { "" } else { ". Another program has port 80" };
-                format!("isolation: full, KPay's hosts lead to {address}, which is this sandbox{plain}. {uncovered}")
+                format!("isolation: full, KPay's hosts lead to {address}, which is this sandbox{plain}. {UNCOVERED}")
             }
             Way::Closed(_, why) => format!(
-                "isolation: closed, KPay's hosts lead nowhere for clients that ignore HTTPS_PROXY, because {why}. {uncovered}"
+                "isolation: closed, KPay's hosts lead nowhere for clients that ignore HTTPS_PROXY, because {why}. {UNCOVERED}"
             ),
             Way::Environment(why) => format!(
                 "isolation: none, because {why}. Not covered: proxies that the client names itself, and clients that ignore HTTPS_PROXY, such as PHP streams and Python's http.client, urllib3 and aiohttp. They reach the real KPay"
