@@ -432,6 +432,8 @@ async fn the_clock_is_stopped_moved_and_let_go_from_the_dashboard() {
     page.until_text("nothing ahead").await;
     assert_eq!(deliveries(&running), 1);
     pay(&running, &shop, "R2", |body| (body["pmethod"], body["msisdn"]) = (json!("momo"), json!("0780000105"))).await;
+    // The page shows it before the next click: while it is replaced, a click is lost.
+    page.until_text("1 ahead").await;
     page.click("button[value=idle]").await;
     page.until("document.querySelector('#clock time').innerText === '2026-01-31 13:03:02'").await;
     page.click("button[value=resume]").await;

@@ -233,7 +233,10 @@ fn a_run_that_no_request_reached_is_told_and_can_fail() {
     assert!(code == 0 && !said.contains("no request"), "{said}");
     // A client that does not trust the CA came near.
     let distrusting = format!("env -u CURL_CA_BUNDLE -u SSL_CERT_FILE {} --cacert /dev/null", CALL);
-    let (code, _, said) = run(home.path(), &["--fail-on", "unreached"], &["sh", "-c", &format!("{distrusting}; true")]);
+    // The sandbox may hear of it a moment later.
+    let recorded = r#"curl --silent "$KPAY_SANDBOX_CONTROL/__sandbox/api/journal" | grep -q connection-failed"#;
+    let script = format!("{distrusting}; i=0; until {recorded} || [ $((i+=1)) = 200 ]; do :; done; true");
+    let (code, _, said) = run(home.path(), &["--fail-on", "unreached"], &["bash", "-c", &script]);
     assert!(code == 5 && said.contains("no request reached the sandbox, but a connection of 127.0.0.1: TLS"), "{said}");
     // The home page is no request to KPay, and yet it is the sandbox's.
     let visit = ["curl", "--silent", "https://pay.esicia.com/"];
